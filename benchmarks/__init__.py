@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m benchmarks NAME``. Peers and ourselves in one run, on the same texts."""

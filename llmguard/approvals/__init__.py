@@ -1,0 +1,6 @@
+"""Approvals: the state machine of what waits for people, and its one writer."""
+
+from llmguard.approvals.approvals import Approvals
+from llmguard.approvals.states import STATES, TRANSITIONS
+
+__all__ = ["STATES", "TRANSITIONS", "Approvals"]

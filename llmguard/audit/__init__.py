@@ -1,0 +1,29 @@
+"""The audit log: a Merkle tree over canonical entries, signed checkpoints that leave the host, an offline verifier.
+
+``append`` in the transaction of what is spoken of; ``Checkpointer`` beside the traffic; ``verify`` anywhere.
+"""
+
+from llmguard.audit.checkpoint import Checkpoint, Checkpointer, checkpoint
+from llmguard.audit.checkpoint import last as checkpoint_last
+from llmguard.audit.log import LoggedEntry, append, consistency, entries, inclusion, size
+from llmguard.audit.note import Head, Verifier
+from llmguard.audit.publication import CHECKPOINTS
+from llmguard.audit.verify import Report, verify
+
+__all__ = [
+    "CHECKPOINTS",
+    "Checkpoint",
+    "Checkpointer",
+    "Head",
+    "LoggedEntry",
+    "Report",
+    "Verifier",
+    "append",
+    "checkpoint",
+    "checkpoint_last",
+    "consistency",
+    "entries",
+    "inclusion",
+    "size",
+    "verify",
+]

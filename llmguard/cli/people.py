@@ -1,0 +1,303 @@
+"""``llmguard users``, ``keys``, ``login`` and ``logout``: who may decide, and who may call.
+
+Until two people are active, the owner of the host works on the data folder directly, and the log says ``bootstrap``.
+From then on people change through the control plane, as the person who is logged in. One-time codes and new keys stand
+alone on stdout; everything said about them goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any, TypeVar
+
+import click
+
+from llmguard import identity
+from llmguard.cli.client import ControlClient, Credentials, read_credentials, segment, write_credentials
+from llmguard.cli.screen import console, moment, table, visible
+from llmguard.config import Settings
+from llmguard.errors import LLMGuardError, Unauthenticated
+from llmguard.identity import Cause, Change, PersonChange
+from llmguard.store import Store, Transaction
+from llmguard.vault import Keyring, Vault
+
+T = TypeVar("T")
+_JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+
+
+def _note(text: str) -> None:
+    click.echo(text, err=True)
+
+
+# --------------------------------------------------------------------------- the data folder
+
+
+def _local(settings: Settings, work: Callable[[Transaction, Vault], T]) -> T:
+    """One unit of work on the data folder itself, as the owner of the host."""
+    vault = Vault(Keyring.open(settings.data / "keys"))
+    with closing(Store(settings.data / "llmguard.db")) as store:
+        return store.transact(lambda tx: work(tx, vault), durable=True)
+
+
+def _here(settings: Settings) -> bool:
+    """Whether changes are made on the data folder: it is in bootstrap, or nothing was ever set up nor logged in."""
+    if (settings.data / "llmguard.db").exists():
+        return _local(settings, lambda tx, vault: identity.bootstrapping(tx, vault, settings.tenant))
+    return read_credentials(settings.credentials) is None
+
+
+def _client(settings: Settings) -> ControlClient:
+    try:
+        return ControlClient.of(settings)
+    except Unauthenticated:
+        raise Unauthenticated(
+            "two people are active, so this needs somebody else's approval and goes through the control plane: "
+            "llmguard login first (llmguard login --code CODE; llmguard users code EMAIL on the guard's host makes one)"
+        ) from None
+
+
+def _bootstrap(tx: Transaction, vault: Vault, settings: Settings, change: Change) -> None:
+    """Applies a change alone. Asked again inside the unit of work: bootstrap may have ended a moment ago."""
+    if not identity.bootstrapping(tx, vault, settings.tenant):
+        raise Unauthenticated("two people are active by now: llmguard login first")
+    identity.apply(tx, vault, settings.tenant, change, Cause(_operator(), bootstrap=True))
+
+
+def _operator() -> str:
+    return f"{identity.OPERATOR}:{os.getuid()}"
+
+
+def _print_code(settings: Settings, email: str, code: str) -> None:
+    _note(f"{visible(email)} logs in within 15 minutes, once, with:")
+    _note(f"  llmguard login --code {code} --url {settings.control_url}")
+    click.echo(code)
+
+
+def _waiting(approval: dict[str, Any]) -> None:
+    id_ = visible(str(approval["id"]))
+    _note(f"waits for somebody else's approval: {id_}")
+    _note(f"  they run: llmguard approvals show {id_}")
+
+
+# --------------------------------------------------------------------------- users
+
+
+@click.group()
+def users() -> None:
+    """People who approve: add them, list them, let them go."""
+
+
+@users.command("add", epilog="Example: llmguard users add bo@example.com --group reviewers --group security")
+@click.argument("email")
+@click.option("--group", "groups", multiple=True, metavar="G", help="Group; several times.  [default: reviewers]")
+@click.option("--no-group", is_flag=True, help="In no group: accountable for keys, but decides nothing.")
+@click.pass_obj
+def add_user(settings: Settings, email: str, groups: tuple[str, ...], no_group: bool) -> None:
+    """Add a person, or set the groups of one, and print a one-time code to log in with.
+
+    Until two people are active this takes effect at once, on the guard's host. Afterwards somebody else approves it,
+    and the code is made on the guard's host: llmguard users code EMAIL.
+    """
+    if groups and no_group:
+        raise click.UsageError("--group and --no-group exclude each other")
+    chosen = () if no_group else groups or (identity.DEFAULT_GROUP,)
+    change = PersonChange(identity.normal_email(email), identity.normal_groups(chosen))
+    if not _here(settings):
+        with _client(settings) as client:
+            result = client.post("/people", {"email": change.email, "groups": list(change.groups)})
+        _waiting(result["approval"])
+        return _note(f"once approved, on the guard's host: llmguard users code {change.email}")
+
+    def work(tx: Transaction, vault: Vault) -> str:
+        _bootstrap(tx, vault, settings, change)
+        cause = Cause(_operator(), bootstrap=True)
+        return identity.issue_code(tx, vault, settings.tenant, change.email, cause)
+
+    _print_code(settings, change.email, _local(settings, work))
+    return None
+
+
+@users.command("code", epilog="Example, on the guard's host: llmguard users code bo@example.com")
+@click.argument("email")
+@click.pass_obj
+def code_of_user(settings: Settings, email: str) -> None:
+    """Print a fresh one-time code for a person. Works on the guard's data folder only; the log says who made it."""
+    address = identity.normal_email(email)
+    if not (settings.data / "llmguard.db").exists():
+        raise LLMGuardError(f"no guard keeps its state in {settings.data}: run this on the guard's host")
+
+    def work(tx: Transaction, vault: Vault) -> str:
+        return identity.issue_code(tx, vault, settings.tenant, address, Cause(_operator()))
+
+    _print_code(settings, address, _local(settings, work))
+
+
+@users.command("list")
+@_JSON
+@click.pass_obj
+def list_users(settings: Settings, as_json: bool) -> None:
+    """List people and their groups."""
+
+    def work(tx: Transaction, vault: Vault) -> list[dict[str, Any]]:
+        found = identity.people(tx, vault, settings.tenant)
+        return [{"email": p.email, "groups": list(p.groups), "active": p.active, "created": p.created} for p in found]
+
+    rows = _rows(settings, work, "/people", "people")
+    if as_json:
+        return click.echo(json.dumps(rows))
+    shown = table("EMAIL", "GROUPS", "ACTIVE", "SINCE")
+    for p in rows:
+        shown.add_row(
+            visible(p["email"]), visible(", ".join(p["groups"])), "yes" if p["active"] else "no", moment(p["created"])
+        )
+    return console().print(shown)
+
+
+@users.command("deactivate")
+@click.argument("email")
+@click.pass_obj
+def deactivate_user(settings: Settings, email: str) -> None:
+    """Let a person go: sessions end, votes on what is not spent stop to count. Oneself at once, others by approval."""
+    address = identity.normal_email(email)
+    if not _here(settings):
+        with _client(settings) as client:
+            result = client.post(f"/people/{segment(address)}/deactivate", {})
+        return _note(f"{address} is deactivated") if result["applied"] else _waiting(result["approval"])
+
+    def work(tx: Transaction, vault: Vault) -> None:
+        person = identity.person(tx, vault, settings.tenant, address)
+        groups = person.groups if person else ()
+        _bootstrap(tx, vault, settings, PersonChange(address, groups, active=False))
+
+    _local(settings, work)
+    return _note(f"{address} is deactivated")
+
+
+def _rows(
+    settings: Settings, work: Callable[[Transaction, Vault], list[dict[str, Any]]], path: str, name: str
+) -> list[dict[str, Any]]:
+    """From the control plane where somebody is logged in, else from the data folder."""
+    if read_credentials(settings.credentials) is None:
+        return _local(settings, work)
+    with ControlClient.of(settings) as client:
+        rows: list[dict[str, Any]] = client.get(path)[name]
+    return rows
+
+
+# --------------------------------------------------------------------------- keys
+
+
+@click.group()
+def keys() -> None:
+    """Keys of the data plane (lg_…): who may call."""
+
+
+@keys.command("add", epilog="Example: export OPENAI_API_KEY=$(llmguard keys add my-app --human ann@example.com)")
+@click.argument("name")
+@click.option(
+    "--human", metavar="EMAIL", help="Who is accountable for its calls. Without: two reviewers for each held call."
+)
+@click.pass_obj
+def add_key(settings: Settings, name: str, human: str | None) -> None:
+    """Make a key and print it alone on stdout; it is shown this once."""
+    if not _here(settings):
+        return _ask_for_key(settings, name, human)
+
+    def work(tx: Transaction, vault: Vault) -> tuple[str, str]:
+        token, change = identity.new_key(tx, vault, name, human)
+        _bootstrap(tx, vault, settings, change)
+        return token, change.id
+
+    token, id_ = _local(settings, work)
+    _note(f"key {id_} ({name}), accountable: {human or 'nobody, so held calls need two reviewers'}")
+    _note("callers send it as their API key; it is not shown again")
+    return click.echo(token)
+
+
+def _ask_for_key(settings: Settings, name: str, human: str | None) -> None:
+    with _client(settings) as client:
+        result = client.post("/keys", {"name": name, "human": human or ""})
+    if result["applied"]:
+        _note(f"key {visible(result['id'])}: callers send it as their API key; it is not shown again")
+    else:
+        _waiting(result["approval"])
+        _note("the key is not valid before that; it is not shown again (--human YOUR-OWN-ADDRESS needs nobody)")
+    click.echo(visible(result["token"]))
+
+
+@keys.command("list")
+@_JSON
+@click.pass_obj
+def list_keys(settings: Settings, as_json: bool) -> None:
+    """List keys; their secrets are stored nowhere."""
+
+    def work(tx: Transaction, vault: Vault) -> list[dict[str, Any]]:
+        found = identity.keys(tx, vault, settings.tenant)
+        return [
+            {"id": k.id, "name": k.name, "kind": k.kind, "human": k.human, "created": k.created, "revoked": k.revoked}
+            for k in found
+        ]
+
+    rows = _rows(settings, work, "/keys", "keys")
+    if as_json:
+        return click.echo(json.dumps(rows))
+    shown = table("ID", "NAME", "HUMAN", "SINCE", "REVOKED")
+    for k in rows:
+        shown.add_row(
+            visible(k["id"]),
+            visible(k["name"]),
+            visible(k["human"] or "nobody"),
+            moment(k["created"]),
+            moment(k["revoked"]),
+        )
+    return console().print(shown)
+
+
+@keys.command("revoke")
+@click.argument("id_", metavar="ID")
+@click.pass_obj
+def revoke_key(settings: Settings, id_: str) -> None:
+    """End a key, at once. Needs nobody's approval."""
+    if read_credentials(settings.credentials) is not None:
+        with ControlClient.of(settings) as client:
+            client.post(f"/keys/{segment(id_.upper())}/revoke", {})
+    else:
+        _local(settings, lambda tx, vault: identity.revoke_key(tx, vault, settings.tenant, id_.upper(), _operator()))
+    _note(f"key {visible(id_)} is revoked")
+
+
+# --------------------------------------------------------------------------- login
+
+
+@click.command(epilog="Example: llmguard login --code abcd-efgh-… --url https://guard.example.com")
+@click.option("--code", required=True, help="The one-time code.")
+@click.option("--url", help="Address of the control plane.  [default: control_url of the configuration]")
+@click.pass_obj
+def login(settings: Settings, code: str, url: str | None) -> None:
+    """Trade a one-time code for a session of 12 hours, kept in a private file."""
+    address = url or settings.control_url
+    with ControlClient(address) as client:
+        answer = client.post("/login", {"code": code})
+    stored = Credentials(address, str(answer["email"]), str(answer["token"]), int(answer["expires"]))
+    write_credentials(settings.credentials, stored)
+    groups = visible(", ".join(answer["groups"])) or "none"
+    _note(f"logged in as {visible(stored.email)} until {moment(stored.expires)} (groups: {groups})")
+
+
+@click.command()
+@click.pass_obj
+def logout(settings: Settings) -> None:
+    """End the session, there and here."""
+    if read_credentials(settings.credentials) is None:
+        return _note("nobody was logged in")
+    try:
+        with ControlClient.of(settings) as client:
+            client.post("/logout", {})
+    except Unauthenticated:
+        _note("the session was over already")
+    finally:
+        settings.credentials.unlink(missing_ok=True)
+    return _note("logged out")

@@ -1,0 +1,46 @@
+"""``llmguard serve``: the proxy."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from llmguard.config import Settings, load
+
+
+@click.command(epilog="Example: LLMGUARD_UPSTREAM_KEY=… llmguard serve --upstream https://api.openai.com")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (TOML).")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port of the data plane.  [default: 8080]")
+@click.option("--control-port", type=int, help="Port of the control plane.  [default: 8081]")
+@click.option("--upstream", help="Base URL of the provider.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of state and keys.")
+@click.option("--pass-through", is_flag=True, default=None, help="Forward the caller's own provider key.")
+@click.pass_obj
+def serve(settings: Settings, config: Path | None, **options: object) -> None:
+    """Run the guard as a proxy: the OpenAI API on one port, approvals on another.
+
+    Clients set their base URL to http://HOST:PORT/v1 and use an lg_ key (llmguard keys add NAME). The provider's key is
+    read from LLMGUARD_UPSTREAM_KEY.
+    """
+    from llmguard.guard import Guard
+    from llmguard.proxy.serve import serve as run
+
+    given = {k: v for k, v in options.items() if v is not None}
+    settings = load(config, **given) if config else replace(settings, **given)  # type: ignore[arg-type]
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def ready(guard: Guard) -> None:
+        s = guard.settings
+        click.echo(f"data plane     http://{s.host}:{s.port}/v1 → {s.destination.base_url}", err=True)
+        click.echo(f"control plane  http://{s.host}:{s.control_port}", err=True)
+        click.echo(f"checkpoints    {s.checkpoint_folder}", err=True)
+        if s.pass_through:
+            click.echo("pass-through   callers use their own provider keys: nobody is accountable for them", err=True)
+        elif not s.upstream_key:
+            click.echo("no provider key: set LLMGUARD_UPSTREAM_KEY, or start with --pass-through", err=True)
+
+    run(settings, ready)

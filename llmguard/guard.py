@@ -1,0 +1,401 @@
+"""The guard: opens every part once, and drives the pipeline over two sides, this host and the provider.
+
+``drive`` and ``adrive`` perform the effects of ``pipeline.guard_call``, one sync and one async; neither has an order of
+its own. Here, and only here, an unexpected exception is caught: it becomes GuardUnavailable, and nothing leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import logging
+import os
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from llmguard import audit, catalogue
+from llmguard.approvals import Approvals
+from llmguard.config import DATABASE, Settings, load
+from llmguard.detection import Engine
+from llmguard.errors import GuardUnavailable, LLMGuardError, RequestTooLarge
+from llmguard.model import (
+    AuditEntry,
+    Body,
+    Call,
+    Destination,
+    Egress,
+    Finding,
+    Grant,
+    Operation,
+    Principal,
+    Risk,
+    TextPart,
+    hidden,
+    new_id,
+)
+from llmguard.payload import headers as header_rules
+from llmguard.payload import operations
+from llmguard.pipeline import (
+    AwaitApproval,
+    Claim,
+    ClientGone,
+    Commit,
+    Effect,
+    Emit,
+    Flow,
+    Head,
+    Kit,
+    LoadGrants,
+    NextChunk,
+    Receipt,
+    Scan,
+    Send,
+    guard_call,
+)
+from llmguard.policy import Policy
+from llmguard.redaction import Restorer, redact, tags
+from llmguard.risk import Exposure, assess_in
+from llmguard.store import Store, Transaction, placeholders, wall_ms
+from llmguard.vault import Keyring, Vault
+
+log = logging.getLogger("llmguard")
+LARGE = 64 * 1024
+"""Characters of text above which a scan leaves the event loop."""
+UNKNOWN = Operation("unknown", "", "", "unknown")
+
+
+class Upstream(Protocol):
+    """The provider's side of a sync driver. Raises UpstreamError."""
+
+    def send(self, egress: Egress) -> Head: ...
+    def next_chunk(self) -> bytes | None: ...
+
+
+class AsyncUpstream(Protocol):
+    """The provider's side of an async driver. Raises UpstreamError."""
+
+    async def send(self, egress: Egress) -> Head: ...
+    async def next_chunk(self) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What arrived: raw path below the API's root (percent-encoding kept), header pairs, content-decoded body."""
+
+    method: str
+    path: str
+    query: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Request({self.method}, {hidden(self.body)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """A redacted text with what was found in the original."""
+
+    text: str
+    findings: tuple[Finding, ...]
+
+
+class Guard:
+    """State in ``settings.data``, safe for several processes. ``Guard()`` uses the user's configuration and folders."""
+
+    def __init__(self, settings: Settings | None = None, *, advisory: bool = True) -> None:
+        """``advisory`` marks approvals that are decided on a host whose database the requester can write."""
+        self.settings = settings or load()
+        self.vault = Vault(Keyring.open(self.settings.data / "keys"))
+        self.store = Store(self.settings.data / DATABASE, timeout=self.settings.lock_timeout)
+        self.engine = Engine(catalogue.load(self.settings.detectors), cache=self.settings.data / "cache")
+        self.approvals = Approvals(
+            self.vault, advisory=advisory, url=self.settings.approval_url or self.settings.control_url
+        )
+        self.kit = Kit(
+            self.vault,
+            Policy(self.settings.rules),
+            frozenset(self.settings.secret_tools),
+            self.settings.max_answer_bytes,
+        )
+        self.owner = f"{os.getpid()}:{new_id(wall_ms())}"
+        self.origin = f"llmguard/{self.vault.keyring.log_id()}"
+
+    @classmethod
+    def from_config(cls, path: Path) -> Guard:
+        """A guard with the settings of a file."""
+        return cls(load(path))
+
+    def close(self) -> None:
+        """Commits what is under way. A closed guard refuses every call."""
+        self.store.close()
+
+    def __enter__(self) -> Guard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ----------------------------------------------------------------- text
+
+    def scan(self, text: str) -> list[Finding]:
+        """Findings in ``text``: sorted, never overlapping, offsets in code points."""
+        return list(self.engine.scan((TextPart(text, "text"),))[0])
+
+    def redact(self, text: str) -> Redacted:
+        """Replaces every finding by its placeholder and remembers the originals, for this principal, sealed."""
+        part = TextPart(text, "text")
+        findings = self.engine.scan((part,))
+        principal = self.local_principal()
+        taken: frozenset[str] = frozenset()
+        while True:
+            redaction = redact(self.vault, principal.tenant, (part,), findings, taken)
+            grants = tuple(Grant(f"principal:{principal.id}", e.placeholder, e.origin) for e in redaction.entries)
+            counts = {f.type: sum(g.type == f.type for g in findings[0]) for f in findings[0]}
+            entry = AuditEntry("text.redacted", principal.tenant, {"principal": principal.id, "findings": counts})
+
+            def work(tx: Transaction, entries: Any = redaction.entries, grants: Any = grants, entry: Any = entry) -> Any:
+                return self._store(tx, principal, entries, grants, (entry,))
+
+            try:
+                self.store.transact(work)
+            except _Taken as e:
+                taken |= e.placeholders
+                continue
+            return Redacted(redaction.texts.get(0, text), findings[0])
+
+    def restore(self, text: str, *, urls: bool = False) -> str:
+        """Fills the placeholders that were redacted for this principal back in; whatever else looks like one stays.
+
+        Nothing is filled into URLs, for a model may have written them to carry it away; ``urls`` does, and is for text
+        that no model wrote.
+        """
+        principal = self.local_principal()
+        scope = f"principal:{principal.id}"
+        entries = self.store.read(
+            lambda tx: placeholders.granted(tx, self.vault, principal, [scope], tags(text))
+        )
+        return Restorer(entries).text(text, None if urls else "text")
+
+    def assess(self, text: str) -> Risk:
+        """Risk of sending ``text`` for inference to the configured upstream."""
+        exposures = [
+            Exposure(text[f.start : f.end], f.type, f.category, f.severity, f.confidence, True) for f in self.scan(text)
+        ]
+        return assess_in(exposures, self.settings.upstream_trust, "inference")
+
+    # ----------------------------------------------------------------- calls
+
+    def local_principal(self) -> Principal:
+        """Who calls in this process: the operating system's user, accountable to nobody that we know."""
+        return Principal(f"local:{os.getuid()}", self.settings.tenant, "service", getpass.getuser())
+
+    def account(self, credential: str) -> str:
+        """A name for a provider credential that reveals nothing of it."""
+        return self.vault.digest(self.settings.tenant, "account", credential).hex()[:16]
+
+    def call(self, request: Request, principal: Principal, destination: Destination, account: str) -> Call:
+        """The Call of a request. Raises RequestTooLarge."""
+        if len(request.body) > self.settings.max_json_bytes:
+            raise RequestTooLarge(f"the body is larger than max_json_bytes ({self.settings.max_json_bytes})")
+        known = operations.find(request.method, request.path)
+        operation, params = known or (UNKNOWN, ())
+        kept = header_rules.outgoing(request.headers)
+        now = wall_ms()
+        return Call(
+            id=new_id(now),
+            principal=principal,
+            operation=operation,
+            destination=destination,
+            method=request.method,
+            path=request.path,
+            query=request.query,
+            headers=kept,
+            body=_body(request.body, header_rules.media_type(kept)),
+            account=account,
+            received=now,
+            path_params=tuple(params),
+        )
+
+    def flow(self, call: Call) -> Flow:
+        return guard_call(call, self.kit)
+
+    def perform(self, effect: Effect) -> Any:
+        """Performs an effect of this host's side, in the caller's thread."""
+        result = self._begin(effect)
+        return result.result() if isinstance(result, Future) else result
+
+    async def aperform(self, effect: Effect) -> Any:
+        """The same without blocking the event loop."""
+        if isinstance(effect, Scan) and sum(len(p.text) for p in effect.parts) > LARGE:
+            return await asyncio.to_thread(self._begin, effect)
+        result = self._begin(effect)
+        return await asyncio.wrap_future(result) if isinstance(result, Future) else result
+
+    def _begin(self, effect: Effect) -> Any:
+        match effect:
+            case Scan(parts):
+                return self.engine.scan(parts)
+            case LoadGrants(call, scopes):
+                return self.store.read(lambda tx: placeholders.granted(tx, self.vault, call.principal, scopes))
+            case Commit():
+                return self._commit(effect)
+            case AwaitApproval(_, approval):
+                self.approvals.outcome(approval)
+                return approval
+            case Claim(call, approval, decision):
+                return self.store.submit(
+                    lambda tx: self.approvals.claim(tx, call.tenant, approval.id, call.principal, decision, self.owner),
+                    durable=True,
+                )
+        raise GuardUnavailable(f"no side performs {type(effect).__name__}")
+
+    def _commit(self, effect: Commit) -> Future[Receipt] | Receipt:
+        durable = effect.hold is not None or effect.settle is not None
+        future = self.store.submit(lambda tx: self._unit_of_work(tx, effect), durable=durable)
+        if effect.wait:
+            return _receipt(future)
+        future.add_done_callback(_log_failure)
+        return Receipt()
+
+    def _unit_of_work(self, tx: Transaction, effect: Commit) -> Receipt:
+        call, approval = effect.call, None
+        self._store(tx, call.principal, effect.vault, effect.grants, effect.audit)
+        if effect.hold:
+            approval = self.approvals.hold(tx, effect.hold)
+        if effect.settle:
+            self.approvals.settle(tx, call.tenant, *effect.settle)
+        return Receipt(approval=approval)
+
+    def _store(self, tx: Transaction, principal: Principal, entries: Any, grants: Any, entries_of_log: Any) -> None:
+        if taken := placeholders.put(tx, self.vault, principal.tenant, entries):
+            raise _Taken(taken)
+        placeholders.grant(tx, principal, grants)
+        audit.append(tx, entries_of_log)
+
+
+class _Taken(LLMGuardError):
+    """Rolls a unit of work back: these placeholders belong to other values."""
+
+    def __init__(self, placeholders: frozenset[str]) -> None:
+        super().__init__("placeholders are taken")
+        self.placeholders = placeholders
+
+
+def _receipt(future: Future[Receipt]) -> Future[Receipt]:
+    """The receipt of a unit of work; one that rolled back over taken placeholders says which."""
+    answer: Future[Receipt] = Future()
+
+    def done(f: Future[Receipt]) -> None:
+        error = f.exception()
+        if isinstance(error, _Taken):
+            answer.set_result(Receipt(taken=error.placeholders))
+        elif error:
+            answer.set_exception(error)
+        else:
+            answer.set_result(f.result())
+
+    future.add_done_callback(done)
+    return answer
+
+
+def _log_failure(future: Future[Receipt]) -> None:
+    if error := future.exception():
+        log.error("an outcome was not recorded: %s", type(error).__name__)
+
+
+def _body(raw: bytes, media_type: str) -> Body:
+    if not raw:
+        return Body("empty", b"", media_type)
+    if media_type == "application/json" or media_type.endswith("+json"):
+        return Body("json", raw, media_type)
+    return Body("parts" if media_type == "multipart/form-data" else "spool", raw, media_type)
+
+
+# --------------------------------------------------------------------------- drivers
+
+
+def _failure(effect: Effect, error: Exception) -> LLMGuardError:
+    """What the pipeline sees of an error. The text of an unexpected one may hold data, so only its type is told."""
+    if isinstance(error, LLMGuardError):
+        return error
+    log.error("%s failed: %s", type(effect).__name__, type(error).__name__)
+    return GuardUnavailable(f"a part of the guard failed ({type(effect).__name__}: {type(error).__name__})")
+
+
+def drive(guard: Guard, flow: Flow, upstream: Upstream) -> Iterator[Head | bytes]:
+    """Performs a flow; yields first the Head of the answer, then its bytes. Closing the iterator ends the call."""
+    answer: Any = None
+    error: LLMGuardError | None = None
+    while True:
+        try:
+            effect = flow.throw(error) if error else flow.send(answer)
+        except (StopIteration, ClientGone):
+            return
+        answer = error = None
+        try:
+            match effect:
+                case Emit(item):
+                    yield item
+                case Send(egress):
+                    answer = upstream.send(egress)
+                case NextChunk():
+                    answer = upstream.next_chunk()
+                case _:
+                    answer = guard.perform(effect)
+        except GeneratorExit:
+            error = ClientGone("the caller closed the answer")
+        except Exception as e:  # noqa: BLE001  a driver turns every failure into one that the pipeline records
+            error = _failure(effect, e)
+
+
+async def adrive(guard: Guard, flow: Flow, upstream: AsyncUpstream) -> AsyncIterator[Head | bytes]:
+    """``drive`` on an event loop. Cancelling ends the call; its outcome is recorded before the cancellation goes on.
+
+    What this host has begun to store is always finished: a cancellation is told to the pipeline at the next effect
+    that needs the caller or the provider, so that it never believes something undone that was done.
+    """
+    answer: Any = None
+    error: LLMGuardError | None = None
+    cancelled: BaseException | None = None
+    while True:
+        try:
+            effect = flow.throw(error) if error else flow.send(answer)
+        except (StopIteration, ClientGone):
+            break
+        answer = error = None
+        if cancelled and isinstance(effect, Emit | Send | NextChunk):
+            error = ClientGone("the caller is gone", sent=not isinstance(effect, Send))
+            continue
+        try:
+            match effect:
+                case Emit(item):
+                    yield item
+                case Send(egress):
+                    answer = await upstream.send(egress)
+                case NextChunk():
+                    answer = await upstream.next_chunk()
+                case _:
+                    answer, cancelled = await _finished(guard.aperform(effect), cancelled)
+        except (asyncio.CancelledError, GeneratorExit) as e:
+            cancelled, error = e, ClientGone("the caller is gone")
+        except Exception as e:  # noqa: BLE001  as in drive
+            error = _failure(effect, e)
+    if cancelled:
+        raise cancelled
+
+
+async def _finished(work: Coroutine[Any, Any, Any], cancelled: BaseException | None) -> tuple[Any, BaseException | None]:
+    """Awaits ``work`` to its end through any cancellation, which is returned beside the result."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as e:
+            cancelled = e
+        except Exception:  # noqa: BLE001  raised again below, by the task
+            break
+    return task.result(), cancelled

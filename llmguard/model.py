@@ -1,0 +1,374 @@
+"""The ten nouns, frozen, and the small values that they are made of.
+
+Types that hold original text have a ``repr`` that shows its length instead. Offsets are code points, half-open.
+Times are UTC milliseconds. Ids are ULIDs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ulid import ULID
+
+Category = Literal["pii", "secret", "internal"]
+Severity = Literal["low", "medium", "high", "critical"]
+Origin = Literal["user", "system", "assistant", "tool"]
+"""The role whose text a value stood in. It decides where the value may return."""
+Place = Literal["body", "key", "path", "query", "header"]
+Kind = Literal["inference", "stored", "training", "administration", "unknown"]
+"""What the provider does with the data of an operation."""
+Trust = Literal["internal", "contract", "public"]
+Verdict = Literal["allow", "redact", "require_approval", "block"]
+DEFAULT_TENANT = "default"
+
+
+def new_id(now: int) -> str:
+    """A ULID of the time ``now`` (UTC milliseconds)."""
+    return str(ULID.from_timestamp(now))
+
+
+def hidden(text: str | bytes) -> str:
+    """What a ``repr`` may show of original text: its length."""
+    return f"<{len(text)} {'chars' if isinstance(text, str) else 'bytes'}>"
+
+
+# --------------------------------------------------------------------------- who and where
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Human, service or agent behind a credential. ``human`` is the accountable person's e-mail address, or None."""
+
+    id: str
+    tenant: str
+    kind: Literal["human", "service", "agent"]
+    name: str
+    human: str | None = None
+
+    @property
+    def accountable(self) -> bool:
+        return self.human is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """An upstream from the configuration. ``base_url`` is the API's root without a trailing slash (``https://host/v1``)."""
+
+    name: str
+    base_url: str
+    trust: Trust = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the operations table: what a method and path do with the data that they carry.
+
+    ``path`` is a template under the API's root (``/responses/{response_id}``). ``grant_reads`` names what a request
+    refers to (``body:/previous_response_id``, ``path:response_id``), ``grant_writes`` the pointer of the answer's id
+    under which its placeholders can be restored later, with the scope's word (``response:/id``). What a ``rendered``
+    operation is told gets drawn or spoken: redacting it is not useful, it is held or blocked.
+    """
+
+    name: str
+    method: str
+    path: str
+    kind: Kind
+    body: Literal["none", "json", "multipart", "other"] = "json"
+    grant_reads: tuple[tuple[str, str], ...] = ()
+    grant_writes: tuple[tuple[str, str], ...] = ()
+    rendered: bool = False
+
+
+# --------------------------------------------------------------------------- what leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The content-decoded bytes of a request. ``parts`` and ``spool`` are rooms that are not furnished yet."""
+
+    kind: Literal["empty", "json", "parts", "spool"]
+    raw: bytes = b""
+    media_type: str = ""
+
+    def __repr__(self) -> str:
+        return f"Body({self.kind}, {hidden(self.raw)}, {self.media_type!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request about to leave. ``path`` is relative to the API's root and starts with ``/``; ``query`` has no ``?``.
+
+    ``headers`` are lower-case pairs without the hygiene list (hop-by-hop, host, length, credentials, cookies, ours).
+    ``account`` names the provider account that pays, never the key itself.
+    """
+
+    id: str
+    principal: Principal
+    operation: Operation
+    destination: Destination
+    method: str
+    path: str
+    query: str
+    headers: tuple[tuple[str, str], ...]
+    body: Body
+    account: str
+    received: int
+    path_params: tuple[tuple[str, str], ...] = ()
+    ticket: bool = True
+
+    @property
+    def tenant(self) -> str:
+        return self.principal.tenant
+
+    def __repr__(self) -> str:
+        return f"Call({self.id}, {self.operation.name}, {self.body!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """One piece of text in a call. ``label`` is the key it stood under, where that says something of the value.
+
+    ``address``: JSON pointer (with ``#`` between levels of JSON inside strings), or ``query``, ``path``, ``header:NAME``.
+    ``redactable`` is false where replacing would break the call (numbers, structural slots, path, query, headers).
+    """
+
+    text: str
+    address: str
+    origin: Origin = "user"
+    label: str = ""
+    place: Place = "body"
+    redactable: bool = True
+
+    def __repr__(self) -> str:
+        return f"TextPart({hidden(self.text)}, {self.place}, {self.origin})"
+
+
+# --------------------------------------------------------------------------- what was found
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """One rule of the catalogue. ``pattern`` is RE2 syntax; groups named ``value…`` narrow the span; a branch
+    without one, in a pattern that has some, is passed over.
+
+    ``anchor`` is the cheap part that the automaton looks for (Hyperscan syntax, default: the pattern itself), ``reach``
+    how many bytes before and after the end of an anchor the pattern may stretch. ``keywords`` are labels under which a
+    whole part is a candidate value. ``context`` words near a match raise its confidence; ``needs_context`` drops a match
+    without one; ``unless`` words directly before a match drop it.
+    """
+
+    id: str
+    type: str
+    category: Category
+    severity: Severity
+    confidence: float
+    pattern: str
+    source: str
+    keywords: tuple[str, ...] = ()
+    validator: str | None = None
+    context: tuple[str, ...] = ()
+    match: tuple[str, ...] = ()
+    no_match: tuple[str, ...] = ()
+    anchor: str = ""
+    reach: tuple[int, int] = (64, 256)
+    needs_context: bool = False
+    unless: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A span in a TextPart. It never holds the matched value."""
+
+    start: int
+    end: int
+    type: str
+    category: Category
+    confidence: float
+    detector: str
+    severity: Severity = "medium"
+
+
+# --------------------------------------------------------------------------- vault
+
+
+@dataclass(frozen=True, slots=True)
+class VaultEntry:
+    """One placeholder and its original. ``origin`` is the most trusted role that the value stood in."""
+
+    placeholder: str
+    value: str
+    type: str
+    category: Category
+    origin: Origin
+
+    def __repr__(self) -> str:
+        return f"VaultEntry({self.placeholder}, {self.type}, {hidden(self.value)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A placeholder may be restored under ``scope`` (``response:resp_1``, ``approval:ID``, ``principal:ID``)."""
+
+    scope: str
+    placeholder: str
+    origin: Origin
+
+
+# --------------------------------------------------------------------------- risk and decision
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One additive part of a risk: which term, how many points, in words a reviewer understands."""
+
+    term: str
+    points: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """Leakage risk of a call, 0-100: as written, and as it would leave."""
+
+    inherent: int
+    residual: int
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What an approval needs: ``quorum`` distinct people of ``group``, before ``expires_in`` seconds are over."""
+
+    quorum: int = 1
+    group: str = "reviewers"
+    expires_in: int = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the policy says of a call, with the rule and the policy version (a digest) that said it."""
+
+    verdict: Verdict
+    rule: str
+    policy_version: str
+    reason: str
+    requirement: Requirement | None = None
+
+
+# --------------------------------------------------------------------------- egress and approval
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """The frozen request that leaves: destination, account, headers, bytes. Its digest is what people approve."""
+
+    destination: str
+    url: str
+    account: str
+    method: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def digest(self) -> str:
+        """SHA-256 over length-prefixed fields, so that no two egresses share an encoding."""
+        h = hashlib.sha256(b"llmguard egress v1")
+        fields = [self.destination, self.url, self.account, self.method, str(len(self.headers))]
+        fields += [x for pair in self.headers for x in pair]
+        for piece in [f.encode() for f in fields] + [self.body]:
+            h.update(len(piece).to_bytes(8, "big"))
+            h.update(piece)
+        return h.hexdigest()
+
+    def __repr__(self) -> str:
+        return f"Egress({self.method}, {self.destination}, {hidden(self.body)})"
+
+
+State = Literal[
+    "PENDING",
+    "APPROVED",
+    "DENIED",
+    "CHANGES_REQUESTED",
+    "SUPERSEDED",
+    "EXPIRED",
+    "CANCELLED",
+    "REVOKED",
+    "EXECUTING",
+    "EXECUTED",
+    "FAILED",
+    "INDETERMINATE",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What a held call asks its reviewers: everything that an Approval is made from.
+
+    ``request_key`` only joins retries of the same request. ``original`` is what was written, sealed with the egress
+    for the reviewers' eyes. ``salt`` blinds the commitment to the egress in the log.
+    """
+
+    principal: Principal
+    subject: Literal["call", "action", "change"]
+    operation: str
+    request_key: str
+    egress: Egress
+    original: bytes
+    decision: Decision
+    risk: Risk
+    findings: Mapping[str, int] = field(default_factory=dict)
+    grants: tuple[Grant, ...] = ()
+    call: str = ""
+
+    def __repr__(self) -> str:
+        return f"Hold({self.operation}, {self.egress!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One person's verdict on one egress digest. ``attestation`` binds it to the session key: a forged row fails."""
+
+    human: str
+    verdict: Literal["approve", "deny", "request_changes"]
+    reason: str
+    digest: str
+    time: int
+    attestation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """One state machine per held call or action, bound to an egress digest. ``version`` counts transitions."""
+
+    id: str
+    tenant: str
+    state: State
+    version: int
+    subject: str
+    operation: str
+    destination: str
+    principal: str
+    human: str | None
+    request_key: str
+    egress_digest: str
+    policy_version: str
+    rule: str
+    requirement: Requirement
+    risk: Risk
+    findings: Mapping[str, int]
+    advisory: bool
+    created: int
+    expires: int
+    updated: int
+    votes: tuple[Vote, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One leaf of the log before it has an index. ``details`` is JSON without original text."""
+
+    kind: str
+    tenant: str
+    details: Mapping[str, Any]

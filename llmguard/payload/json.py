@@ -1,0 +1,203 @@
+"""Document: one strictly parsed JSON text, and edits of its string literals that leave every other byte alone.
+
+Owns parsing and splicing. Strings are counted in lexical order, keys included: the k-th string that a walk of the
+tree meets is the k-th string literal of the text. Positions of literals are computed only when something changes.
+
+Invariant: a Document has one meaning. Whatever two parsers could read differently (duplicate keys, a byte order mark,
+lone surrogates, NaN, absurd depth or numbers) is refused, and an edited text is parsed again to prove what it says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, NoReturn
+
+from llmguard.errors import GuardUnavailable, UnscannableRequest
+from llmguard.model import hidden
+
+MAX_DEPTH = 128
+MAX_NUMBER = 1000
+"""Characters of one number. Longer ones are refused: parsers disagree about them."""
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
+
+
+class Number(str):
+    """A number as it was written (``1e5`` stays ``1e5``). Never equal to a plain string."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Number and str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The received bytes and what they say: dict, list, str, Number, bool or None."""
+
+    raw: bytes
+    value: Any
+
+    def splice(self, replacements: Mapping[int, str]) -> bytes:
+        """The received bytes with the k-th strings (keys count) replaced, everything else as it came.
+
+        Raises UnscannableRequest if two keys of one object become equal, GuardUnavailable if the result does not
+        say what it should.
+        """
+        if not replacements:
+            return self.raw
+        pieces, end = [], 0
+        wanted, last = dict(replacements), max(replacements)
+        for k, match in enumerate(_STRING.finditer(self.raw)):
+            if k in wanted:
+                pieces += [self.raw[end : match.start()], _literal(wanted.pop(k))]
+                end = match.end()
+            if k == last:
+                break
+        pieces.append(self.raw[end:])
+        result = b"".join(pieces)
+        if wanted or not _says(result, self.value, replacements):
+            raise GuardUnavailable("an edited body does not say what it should; nothing was sent")
+        return result
+
+    def __repr__(self) -> str:
+        return f"Document({hidden(self.raw)})"
+
+
+def parse(raw: bytes) -> Document:
+    """Raises UnscannableRequest, which names what is wrong and where, never the content."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as e:
+        raise UnscannableRequest(f"the body is not UTF-8 at byte {e.start}; send JSON in UTF-8") from None
+    if text.startswith("\ufeff"):
+        raise UnscannableRequest("the body starts with a byte order mark; send it without")
+    if not text or text.isspace():
+        raise UnscannableRequest("the body is empty; send a JSON document")
+    return Document(raw, _value(text))
+
+
+def strings(value: Any) -> Iterator[tuple[int, str]]:
+    """Every string of a tree with its number, keys included, in lexical order."""
+    return zip(count(), _strings(value), strict=False)
+
+
+def _value(text: str) -> Any:
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as e:
+        offset = len(text[: e.pos].encode())
+        what = "is not whole JSON" if e.pos >= len(text.rstrip()) else "is not one JSON document"
+        raise UnscannableRequest(f"the body {what} (byte {offset}); check how it is encoded") from None
+    except RecursionError:
+        _too_deep()
+    # No text can nest deeper than it has opening brackets; only the others need to be measured.
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _measure(value)
+    if "\\ud" in text or "\\uD" in text:
+        _refuse_surrogates(value)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise UnscannableRequest("an object of the body has the same key twice; send each key once")
+    return value
+
+
+def _number(lexeme: str) -> Number:
+    if len(lexeme) > MAX_NUMBER:
+        raise UnscannableRequest(f"a number of the body has more than {MAX_NUMBER} characters; send it as a string")
+    return Number(lexeme)
+
+
+def _constant(name: str) -> NoReturn:
+    raise UnscannableRequest(f"the body holds {name}, which is not JSON; send null or a number")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_number, parse_float=_number, parse_constant=_constant, strict=True
+)
+
+
+def _too_deep() -> NoReturn:
+    raise UnscannableRequest(f"the body nests deeper than {MAX_DEPTH} levels; flatten it")
+
+
+def _measure(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            child
+            for node in level
+            if isinstance(node, (dict, list))
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+        if not level:
+            return
+    _too_deep()
+
+
+def _refuse_surrogates(value: Any) -> None:
+    for text in _strings(value):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UnscannableRequest(
+                "a string of the body holds half a surrogate pair; send whole characters"
+            ) from None
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if type(value) is str:
+        yield value
+    elif type(value) is dict:
+        for key, child in value.items():
+            yield key
+            yield from _strings(child)
+    elif type(value) is list:
+        for child in value:
+            yield from _strings(child)
+
+
+def _literal(text: str) -> bytes:
+    try:
+        return json.dumps(text, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise GuardUnavailable("a replacement is not whole characters; nothing was sent") from None
+
+
+def _says(raw: bytes, before: Any, replacements: Mapping[int, str]) -> bool:
+    """Whether the text says what the tree said before, but for the replaced strings; order counts."""
+    try:
+        after = parse(raw).value
+    except UnscannableRequest as e:
+        raise UnscannableRequest("two keys of one object become equal when redacted; rename one of them") from e
+    return _equal(before, after, replacements, count())
+
+
+def _equal(before: Any, after: Any, new: Mapping[int, str], numbers: Iterator[int]) -> bool:
+    if type(before) is not type(after):
+        return False
+    if type(before) is str:
+        return bool(new.get(next(numbers), before) == after)
+    if type(before) is dict:
+        return len(before) == len(after) and all(
+            new.get(next(numbers), key) == other and _equal(child, twin, new, numbers)
+            for (key, child), (other, twin) in zip(before.items(), after.items(), strict=True)
+        )
+    if type(before) is list:
+        return len(before) == len(after) and all(
+            _equal(child, twin, new, numbers) for child, twin in zip(before, after, strict=True)
+        )
+    return bool(before == after)

@@ -1,0 +1,367 @@
+"""Operation table: what each method and path of the OpenAI API does with the data that it carries.
+
+Owns the table and the matching of paths. ``find`` is exact on segments: a path that another server could read
+differently (encoded slash, dot segments, empty segments, backslash, NUL, non-ASCII) is no operation at all, and
+neither is anything that the table does not name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+from urllib.parse import unquote_to_bytes
+
+from llmguard.model import Kind, Operation
+from llmguard.payload.json import Document
+
+BodyKind = Literal["none", "json", "multipart", "other"]
+Params = tuple[tuple[str, str], ...]
+Scopes = tuple[tuple[str, str], ...]
+
+_SEGMENT = re.compile(r"(?:[A-Za-z0-9._~:@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
+_BAD_DECODED = re.compile(rb"[\x00-\x1f\x7f-\xff/\\%]")
+
+
+def _op(
+    method: str,
+    path: str,
+    name: str,
+    kind: Kind,
+    body: BodyKind | None = None,
+    **more: Any,
+) -> Operation:
+    if body is None:
+        body = "json" if method == "POST" else "none"
+    return Operation(name=name, method=method, path=path, kind=kind, body=body, **more)
+
+
+def _crud(root: str, item: str, name: str, kind: Kind, verbs: str = "list create get update delete") -> list[Operation]:
+    """The five usual operations on a collection."""
+    rows = {
+        "list": ("GET", root),
+        "create": ("POST", root),
+        "get": ("GET", f"{root}/{{{item}}}"),
+        "update": ("POST", f"{root}/{{{item}}}"),
+        "delete": ("DELETE", f"{root}/{{{item}}}"),
+    }
+    return [_op(*rows[verb], f"{name}.{verb}", kind) for verb in verbs.split()]
+
+
+_RESPONSE: Scopes = (("response", "path:response_id"),)
+_CONVERSATION: Scopes = (("conversation", "path:conversation_id"),)
+_COMPLETION: Scopes = (("completion", "path:completion_id"),)
+_THREAD: Scopes = (("thread", "path:thread_id"),)
+_FILE: Scopes = (("file", "path:file_id"),)
+_BATCH: Scopes = (("batch", "path:batch_id"),)
+_CONTINUED: Scopes = (
+    ("response", "body:/previous_response_id"),
+    ("conversation", "body:/conversation"),
+    ("conversation", "body:/conversation/id"),
+)
+_BATCH_FILES: Scopes = (("batch", "/id"), ("file", "/output_file_id"), ("file", "/error_file_id"))
+
+
+def _inference() -> list[Operation]:
+    kind: Kind = "inference"
+    responses: Scopes = (("response", "/id"), ("conversation", "/conversation/id"))
+    return [
+        _op("POST", "/chat/completions", "chat.completions.create", kind, grant_writes=(("completion", "/id"),)),
+        _op("POST", "/completions", "completions.create", kind),
+        _op("POST", "/responses", "responses.create", kind, grant_reads=_CONTINUED, grant_writes=responses),
+        _op("POST", "/responses/compact", "responses.compact", kind, grant_reads=_CONTINUED, grant_writes=responses),
+        _op("POST", "/responses/input_tokens", "responses.input_tokens", kind, grant_reads=_CONTINUED),
+        _op("GET", "/responses/{response_id}", "responses.get", kind, grant_reads=_RESPONSE),
+        _op("DELETE", "/responses/{response_id}", "responses.delete", kind),
+        _op("POST", "/responses/{response_id}/cancel", "responses.cancel", kind, grant_reads=_RESPONSE),
+        _op("GET", "/responses/{response_id}/input_items", "responses.input_items", kind, grant_reads=_RESPONSE),
+        _op("POST", "/embeddings", "embeddings.create", kind),
+        _op("POST", "/moderations", "moderations.create", kind),
+        _op("POST", "/images/generations", "images.generate", kind, rendered=True),
+        _op("POST", "/images/edits", "images.edit", kind, rendered=True),
+        _op("POST", "/images/variations", "images.variation", kind, "multipart", rendered=True),
+        _op("POST", "/audio/speech", "audio.speech", kind, rendered=True),
+        _op("POST", "/audio/transcriptions", "audio.transcriptions", kind, "multipart"),
+        _op("POST", "/audio/translations", "audio.translations", kind, "multipart"),
+        _op("POST", "/videos", "videos.create", kind, rendered=True),
+        _op("POST", "/videos/edits", "videos.edit", kind, rendered=True),
+        _op("POST", "/videos/extensions", "videos.extend", kind, rendered=True),
+        _op("POST", "/videos/{video_id}/remix", "videos.remix", kind, rendered=True),
+        _op("GET", "/models", "models.list", kind),
+        _op("GET", "/models/{model}", "models.get", kind),
+        _op("POST", "/content_provenance_checks", "content_provenance_checks.create", kind, "multipart"),
+        _op(
+            "POST",
+            "/batches",
+            "batches.create",
+            kind,
+            grant_reads=(("file", "body:/input_file_id"),),
+            grant_writes=_BATCH_FILES,
+        ),
+        _op("GET", "/batches", "batches.list", kind),
+        _op("GET", "/batches/{batch_id}", "batches.get", kind, grant_reads=_BATCH, grant_writes=_BATCH_FILES),
+        _op("POST", "/batches/{batch_id}/cancel", "batches.cancel", kind, grant_reads=_BATCH),
+    ]
+
+
+def _conversations() -> list[Operation]:
+    kind: Kind = "stored"
+    conversation, items = "/conversations/{conversation_id}", "/conversations/{conversation_id}/items"
+    item = f"{items}/{{item_id}}"
+    completion = "/chat/completions/{completion_id}"
+    return [
+        _op("POST", "/conversations", "conversations.create", kind, grant_writes=(("conversation", "/id"),)),
+        _op("GET", conversation, "conversations.get", kind, grant_reads=_CONVERSATION),
+        _op("POST", conversation, "conversations.update", kind, grant_reads=_CONVERSATION, grant_writes=_CONVERSATION),
+        _op("DELETE", conversation, "conversations.delete", kind),
+        _op("GET", items, "conversations.items.list", kind, grant_reads=_CONVERSATION),
+        _op("POST", items, "conversations.items.create", kind, grant_reads=_CONVERSATION, grant_writes=_CONVERSATION),
+        _op("GET", item, "conversations.items.get", kind, grant_reads=_CONVERSATION),
+        _op("DELETE", item, "conversations.items.delete", kind, grant_reads=_CONVERSATION),
+        _op("GET", "/chat/completions", "chat.completions.list", kind),
+        _op("GET", completion, "chat.completions.get", kind, grant_reads=_COMPLETION),
+        _op("POST", completion, "chat.completions.update", kind, grant_reads=_COMPLETION, grant_writes=_COMPLETION),
+        _op("DELETE", completion, "chat.completions.delete", kind),
+        _op("GET", f"{completion}/messages", "chat.completions.messages", kind, grant_reads=_COMPLETION),
+    ]
+
+
+def _threads() -> list[Operation]:
+    kind: Kind = "stored"
+    created: Scopes = (("thread", "/id"),)
+    thread, run = "/threads/{thread_id}", "/threads/{thread_id}/runs/{run_id}"
+    message = f"{thread}/messages/{{message_id}}"
+    both: dict[str, Any] = {"grant_reads": _THREAD, "grant_writes": _THREAD}
+    read: dict[str, Any] = {"grant_reads": _THREAD}
+    return [
+        *_crud("/assistants", "assistant_id", "assistants", kind),
+        _op("POST", "/threads", "threads.create", kind, grant_writes=created),
+        _op("POST", "/threads/runs", "threads.create_and_run", kind, grant_writes=(("thread", "/thread_id"),)),
+        _op("GET", thread, "threads.get", kind, **read),
+        _op("POST", thread, "threads.update", kind, **both),
+        _op("DELETE", thread, "threads.delete", kind),
+        _op("GET", f"{thread}/messages", "threads.messages.list", kind, **read),
+        _op("POST", f"{thread}/messages", "threads.messages.create", kind, **both),
+        _op("GET", message, "threads.messages.get", kind, **read),
+        _op("POST", message, "threads.messages.update", kind, **both),
+        _op("DELETE", message, "threads.messages.delete", kind),
+        _op("GET", f"{thread}/runs", "threads.runs.list", kind, **read),
+        _op("POST", f"{thread}/runs", "threads.runs.create", kind, **both),
+        _op("GET", run, "threads.runs.get", kind, **read),
+        _op("POST", run, "threads.runs.update", kind, **both),
+        _op("POST", f"{run}/cancel", "threads.runs.cancel", kind, **read),
+        _op("POST", f"{run}/submit_tool_outputs", "threads.runs.submit_tool_outputs", kind, **both),
+        _op("GET", f"{run}/steps", "threads.runs.steps.list", kind, **read),
+        _op("GET", f"{run}/steps/{{step_id}}", "threads.runs.steps.get", kind, **read),
+    ]
+
+
+def _files() -> list[Operation]:
+    kind: Kind = "stored"
+    store, batch = "/vector_stores/{vector_store_id}", "/vector_stores/{vector_store_id}/file_batches/{batch_id}"
+    created: Scopes = (("file", "/id"),)
+    return [
+        _op("GET", "/files", "files.list", kind),
+        _op("POST", "/files", "files.create", kind, "multipart", grant_writes=created),
+        _op("GET", "/files/{file_id}", "files.get", kind, grant_reads=_FILE),
+        _op("DELETE", "/files/{file_id}", "files.delete", kind),
+        _op("GET", "/files/{file_id}/content", "files.content", kind, grant_reads=_FILE),
+        _op("POST", "/uploads", "uploads.create", kind),
+        _op("POST", "/uploads/{upload_id}/parts", "uploads.parts.create", kind, "multipart"),
+        _op("POST", "/uploads/{upload_id}/complete", "uploads.complete", kind, grant_writes=(("file", "/file/id"),)),
+        _op("POST", "/uploads/{upload_id}/cancel", "uploads.cancel", kind),
+        *_crud("/vector_stores", "vector_store_id", "vector_stores", kind),
+        _op("POST", f"{store}/search", "vector_stores.search", kind),
+        *_crud(f"{store}/files", "file_id", "vector_stores.files", kind),
+        _op("GET", f"{store}/files/{{file_id}}/content", "vector_stores.files.content", kind, grant_reads=_FILE),
+        _op("POST", f"{store}/file_batches", "vector_stores.file_batches.create", kind),
+        _op("GET", batch, "vector_stores.file_batches.get", kind),
+        _op("POST", f"{batch}/cancel", "vector_stores.file_batches.cancel", kind),
+        _op("GET", f"{batch}/files", "vector_stores.file_batches.files", kind),
+    ]
+
+
+def _workshop() -> list[Operation]:
+    """What runs, keeps or judges material at the provider: containers, evals, skills, videos, voices."""
+    kind: Kind = "stored"
+    run, skill = "/evals/{eval_id}/runs/{run_id}", "/skills/{skill_id}"
+    return [
+        *_crud("/containers", "container_id", "containers", kind, "list create get delete"),
+        *_crud("/containers/{container_id}/files", "file_id", "containers.files", kind, "list create get delete"),
+        _op("GET", "/containers/{container_id}/files/{file_id}/content", "containers.files.content", kind),
+        *_crud("/evals", "eval_id", "evals", kind),
+        *_crud("/evals/{eval_id}/runs", "run_id", "evals.runs", kind, "list create get delete"),
+        _op("POST", run, "evals.runs.cancel", kind),
+        _op("GET", f"{run}/output_items", "evals.runs.output_items.list", kind),
+        _op("GET", f"{run}/output_items/{{output_item_id}}", "evals.runs.output_items.get", kind),
+        *_crud("/skills", "skill_id", "skills", kind),
+        _op("GET", f"{skill}/content", "skills.content", kind),
+        *_crud(f"{skill}/versions", "version", "skills.versions", kind, "list create get delete"),
+        _op("GET", f"{skill}/versions/{{version}}/content", "skills.versions.content", kind),
+        *_crud("/videos", "video_id", "videos", kind, "list get delete"),
+        _op("GET", "/videos/{video_id}/content", "videos.content", kind),
+        _op("POST", "/videos/characters", "videos.characters.create", kind, "multipart"),
+        _op("GET", "/videos/characters/{character_id}", "videos.characters.get", kind),
+        _op("POST", "/audio/voices", "audio.voices.create", kind, "multipart"),
+        _op("POST", "/audio/voice_consents", "audio.voice_consents.create", kind, "multipart"),
+        *_crud("/audio/voice_consents", "consent_id", "audio.voice_consents", kind, "list get update delete"),
+        *_crud("/chatkit/threads", "thread_id", "chatkit.threads", kind, "list get delete"),
+        _op("GET", "/chatkit/threads/{thread_id}/items", "chatkit.threads.items", kind),
+    ]
+
+
+def _training() -> list[Operation]:
+    kind: Kind = "training"
+    root, job = "/fine_tuning/jobs", "/fine_tuning/jobs/{fine_tuning_job_id}"
+    return [
+        _op("POST", root, "fine_tuning.jobs.create", kind, grant_reads=(("file", "body:/training_file"),)),
+        _op("GET", root, "fine_tuning.jobs.list", kind),
+        _op("GET", job, "fine_tuning.jobs.get", kind),
+        _op("POST", f"{job}/cancel", "fine_tuning.jobs.cancel", kind),
+        _op("POST", f"{job}/pause", "fine_tuning.jobs.pause", kind),
+        _op("POST", f"{job}/resume", "fine_tuning.jobs.resume", kind),
+        _op("GET", f"{job}/checkpoints", "fine_tuning.jobs.checkpoints", kind),
+        _op("GET", f"{job}/events", "fine_tuning.jobs.events", kind),
+        _op("POST", "/fine_tuning/alpha/graders/run", "fine_tuning.graders.run", kind),
+        _op("POST", "/fine_tuning/alpha/graders/validate", "fine_tuning.graders.validate", kind),
+    ]
+
+
+def _administration() -> list[Operation]:
+    """What changes accounts and rights, or hands out credentials that lead around the guard (realtime, chatkit)."""
+    kind: Kind = "administration"
+    permissions = "/fine_tuning/checkpoints/{fine_tuned_model_checkpoint}/permissions"
+    verbs = "list create delete"
+    return [
+        _op("DELETE", "/models/{model}", "models.delete", kind),
+        *_crud(permissions, "permission_id", "fine_tuning.checkpoints.permissions", kind, verbs),
+        _op("POST", "/chatkit/sessions", "chatkit.sessions.create", kind),
+        _op("POST", "/chatkit/sessions/{session_id}/cancel", "chatkit.sessions.cancel", kind),
+        _op("POST", "/realtime/sessions", "realtime.sessions.create", kind),
+        _op("POST", "/realtime/client_secrets", "realtime.client_secrets.create", kind),
+        _op("POST", "/realtime/transcription_sessions", "realtime.transcription_sessions.create", kind),
+        _op("POST", "/realtime/translations/client_secrets", "realtime.translations.client_secrets.create", kind),
+        _op("POST", "/realtime/calls", "realtime.calls.create", kind, "other"),
+        *(
+            _op("POST", f"/realtime/calls/{{call_id}}/{verb}", f"realtime.calls.{verb}", kind)
+            for verb in ("accept", "hangup", "refer", "reject")
+        ),
+        *(
+            _op(method, f"/{root}/**", root, kind, "json" if method not in ("GET", "DELETE") else "none")
+            for root in ("organization", "projects")
+            for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        ),
+    ]
+
+
+TABLE: tuple[Operation, ...] = (
+    *_inference(),
+    *_conversations(),
+    *_threads(),
+    *_files(),
+    *_workshop(),
+    *_training(),
+    *_administration(),
+)
+
+
+class _Node:
+    """One segment of the tree of paths. ``rest`` holds operations that take whatever follows."""
+
+    __slots__ = ("children", "operations", "parameter", "rest")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node] = {}
+        self.parameter: _Node | None = None
+        self.operations: dict[str, Operation] = {}
+        self.rest: dict[str, Operation] = {}
+
+    def add(self, segments: Sequence[str], operation: Operation) -> None:
+        if not segments:
+            self.operations[operation.method] = operation
+        elif segments[0] == "**":
+            self.rest[operation.method] = operation
+        elif segments[0].startswith("{"):
+            self.parameter = self.parameter or _Node()
+            self.parameter.add(segments[1:], operation)
+        else:
+            self.children.setdefault(segments[0], _Node()).add(segments[1:], operation)
+
+    def find(self, method: str, segments: Sequence[str], values: tuple[str, ...] = ()) -> _Match | None:
+        """Literal segments win over parameters, parameters over ``**``."""
+        if not segments:
+            return _matched(self.operations.get(method), values)
+        child = self.children.get(segments[0])
+        found = child.find(method, segments[1:], values) if child else None
+        if found is None and self.parameter:
+            found = self.parameter.find(method, segments[1:], (*values, segments[0]))
+        return found or _matched(self.rest.get(method), (*values, "/".join(segments)))
+
+
+_Match = tuple[Operation, Params]
+
+
+def _matched(operation: Operation | None, values: tuple[str, ...]) -> _Match | None:
+    if operation is None:
+        return None
+    names = [s.strip("{}") if s != "**" else "rest" for s in operation.path.split("/") if s[:1] == "{" or s == "**"]
+    return operation, tuple(zip(names, values, strict=True))
+
+
+def _tree() -> _Node:
+    root = _Node()
+    for operation in TABLE:
+        root.add(operation.path.split("/")[1:], operation)
+    return root
+
+
+_TREE = _tree()
+
+
+def find(method: str, path: str) -> tuple[Operation, Params] | None:
+    """The operation and its path parameters (as written, undecoded), or None: unknown, and refused by default.
+
+    ``path`` starts with ``/`` and has no query; a leading ``/v1`` is accepted.
+    """
+    if not path.startswith("/"):
+        return None
+    segments = path.split("/")[1:]
+    if segments[0] == "v1":
+        segments = segments[1:]
+    if not segments or not all(map(_plain, segments)):
+        return None
+    return _TREE.find(method, segments)
+
+
+def _plain(segment: str) -> bool:
+    """Whether every server reads the segment the same way."""
+    if not _SEGMENT.fullmatch(segment) or not segment.strip("."):
+        return False
+    if "%" not in segment:
+        return True
+    decoded = unquote_to_bytes(segment)
+    return not _BAD_DECODED.search(decoded) and bool(decoded.strip(b". "))
+
+
+def references(operation: Operation, document: Document | None, params: Params = ()) -> tuple[str, ...]:
+    """The scopes whose placeholders the answer may restore: ``response:resp_1``. What is no string is left out."""
+    return tuple(_scopes(operation.grant_reads, document.value if document else None, params))
+
+
+def written(operation: Operation, answer: Any, params: Params = ()) -> tuple[str, ...]:
+    """The scopes under which what was sent can be restored later, from the parsed answer and the path."""
+    return tuple(_scopes(operation.grant_writes, answer, params))
+
+
+def _scopes(rows: Scopes, value: Any, params: Params) -> Iterator[str]:
+    for scope, source in rows:
+        kind, _, name = source.rpartition(":")
+        found = dict(params).get(name) if kind == "path" else _pointed(value, name)
+        if isinstance(found, str) and found:
+            yield f"{scope}:{found}"
+
+
+def _pointed(value: Any, pointer: str) -> Any:
+    for key in pointer.split("/")[1:]:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

@@ -1,0 +1,208 @@
+"""An upstream for tests and demonstrations: a real HTTP server on loopback that speaks OpenAI's dialect and echoes.
+
+It keeps what it received, byte for byte, so that a test can look at what a provider would have seen. ``behave`` makes it
+fail in the ways that providers fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiohttp import web
+
+from llmguard.model import hidden
+
+Behaviour = Literal["echo", "error", "hangup", "cut_stream", "cut_body", "redirect", "not_json", "wait"]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request as it arrived at the provider."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def __repr__(self) -> str:
+        return f"Received({self.method} {self.path}, {hidden(self.body)})"
+
+
+class EchoUpstream:
+    """``with EchoUpstream() as upstream: … upstream.url, upstream.received``.
+
+    Chat answers repeat the last message; with ``tools`` the first tool is called with ``{"echo": …}``; streams arrive in
+    pieces of ``piece`` characters. ``say`` replaces what is said, as a function of the request's JSON.
+    """
+
+    def __init__(self, *, port: int = 0, piece: int = 5, say: Callable[[Any], str] | None = None) -> None:
+        self.received: list[Received] = []
+        self.behave: Behaviour = "echo"
+        self.cancelled = threading.Event()
+        """Set when the guard gave up an exchange that was under way (``behave = "wait"``)."""
+        self.events = 0
+        """Events of streams sent so far, ``[DONE]`` left out."""
+        self._piece = piece
+        self._say = say or _last_message
+        self._port = port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="echo-upstream", daemon=True)
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Base URL, without ``/v1``."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def __enter__(self) -> EchoUpstream:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _start(self) -> None:
+        app = web.Application(client_max_size=1 << 30)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+
+    async def _stop(self) -> None:
+        if self._runner:
+            await self._runner.cleanup()
+
+    # ----------------------------------------------------------------- answers
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        pairs = tuple((k.decode("latin-1").lower(), v.decode("latin-1")) for k, v in request.raw_headers)
+        self.received.append(Received(request.method, request.raw_path, pairs, body))
+        if self.behave == "wait":
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
+        if self.behave == "hangup":
+            if request.transport:
+                request.transport.abort()
+            return web.Response()
+        if self.behave == "redirect":
+            return web.Response(status=307, headers={"location": "http://127.0.0.1:9/elsewhere"})
+        if self.behave == "not_json":
+            return web.Response(body=b"<html>" + body, content_type="text/html")
+        if self.behave == "error":
+            error = {"message": f"failed on: {body.decode(errors='replace')}", "type": "server_error", "code": None}
+            return web.json_response({"error": error}, status=500)
+        return await self._echo(request, body)
+
+    async def _echo(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        try:
+            asked: Any = json.loads(body) if body else {}
+        except ValueError:
+            asked = {}
+        number = len(self.received)
+        if request.path.endswith("/chat/completions") and request.method == "POST":
+            if asked.get("stream"):
+                return await self._stream(request, self._chunks(asked, number))
+            return await self._json(request, _completion(asked, self._say(asked), number))
+        return await self._json(request, {"id": f"resp_{number}", "object": "echo", "echo": asked})
+
+    async def _json(self, request: web.Request, value: Any) -> web.StreamResponse:
+        if self.behave != "cut_body":
+            return web.json_response(value)
+        body = json.dumps(value).encode()
+        response = web.StreamResponse(headers={"content-type": "application/json", "content-length": str(len(body))})
+        await response.prepare(request)
+        await response.write(body[: len(body) // 2])
+        if request.transport:
+            request.transport.close()
+        return response
+
+    async def _stream(self, request: web.Request, chunks: AsyncIterator[bytes]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        sent = 0
+        async for chunk in chunks:
+            await response.write(chunk)
+            await asyncio.sleep(0)  # each event in a write of its own, as providers do
+            sent += 1
+            self.events += not chunk.startswith(b"data: [DONE]")
+            if self.behave == "cut_stream" and sent == 3:
+                await response.write(b'data: {"half": "an ev')
+                await asyncio.sleep(0.05)
+                if request.transport:
+                    request.transport.abort()
+                return response
+        await response.write_eof()
+        return response
+
+    async def _chunks(self, asked: Any, number: int) -> AsyncIterator[bytes]:
+        message = _completion(asked, self._say(asked), number)["choices"][0]["message"]
+        for delta in _deltas(message, self._piece):
+            yield _event(asked, number, delta, None)
+        yield _event(asked, number, {}, "tool_calls" if message.get("tool_calls") else "stop")
+        yield b"data: [DONE]\n\n"
+
+
+def _last_message(asked: Any) -> str:
+    content = asked["messages"][-1].get("content") if asked.get("messages") else ""
+    if isinstance(content, list):
+        content = " ".join(p.get("text", "") for p in content)
+    return f"You wrote: {content}"
+
+
+def _completion(asked: Any, text: str, number: int) -> Any:
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+    if asked.get("tools"):
+        function = {"name": asked["tools"][0]["function"]["name"], "arguments": json.dumps({"echo": text})}
+        message |= {"content": None, "tool_calls": [{"id": "call_0", "type": "function", "function": function}]}
+    reason = "tool_calls" if asked.get("tools") else "stop"
+    return {
+        "id": f"chatcmpl-{number}",
+        "object": "chat.completion",
+        "created": 1_700_000_000,
+        "model": asked.get("model", "echo"),
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+    }
+
+
+def _pieces(text: str, size: int) -> list[str]:
+    return [text[i : i + size] for i in range(0, len(text), size)]
+
+
+def _deltas(message: Any, size: int) -> list[Any]:
+    if not message.get("tool_calls"):
+        return [{"role": "assistant", "content": ""}, *({"content": p} for p in _pieces(message["content"], size))]
+    call = message["tool_calls"][0]
+    first = {"index": 0, **call, "function": {"name": call["function"]["name"], "arguments": ""}}
+    rest = [{"index": 0, "function": {"arguments": p}} for p in _pieces(call["function"]["arguments"], size)]
+    return [{"role": "assistant", "tool_calls": [first]}, *({"tool_calls": [r]} for r in rest)]
+
+
+def _event(asked: Any, number: int, delta: Any, finish: str | None) -> bytes:
+    chunk = {
+        "id": f"chatcmpl-{number}",
+        "object": "chat.completion.chunk",
+        "created": 1_700_000_000,
+        "model": asked.get("model", "echo"),
+        "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}],
+    }
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"

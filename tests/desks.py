@@ -1,0 +1,159 @@
+"""A real store with people, and a hand that votes, holds and edits the database behind the guard's back."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from llmguard import identity
+from llmguard.approvals import Approvals
+from llmguard.config import Settings
+from llmguard.identity import Cause, Person, PersonChange
+from llmguard.model import Approval, Decision, Egress, Grant, Hold, Principal, Requirement, Risk, new_id
+from llmguard.proxy.control import control_app
+from llmguard.store import Store
+from llmguard.vault import Keyring, Vault
+
+ANN, BO, CY, DEE = (f"{n}@example.com" for n in ("ann", "bo", "cy", "dee"))
+TENANT = "default"
+START = 1_800_000_000_000
+
+
+@dataclass
+class Desk:
+    """Everything that a test of approvals needs; ``now`` is the store's clock."""
+
+    folder: Path
+    now: int = START
+
+    def __post_init__(self) -> None:
+        self.path = self.folder / "llmguard.db"
+        self.vault = Vault(Keyring.open(self.folder / "keys"))
+        self.store = Store(self.path, clock=lambda: self.now)
+        self.approvals = Approvals(self.vault, url="https://guard.example")
+        self.owner = f"{os.getpid()}:{new_id(4_000_000_000_000)}"
+
+    def put(self, email: str, *groups: str, active: bool = True, tenant: str = TENANT) -> Person:
+        change = PersonChange(email, groups, active)
+
+        def work(tx: Any) -> Person:
+            identity.apply(tx, self.vault, tenant, change, Cause("test"))
+            found = identity.person(tx, self.vault, tenant, email)
+            assert found
+            return found
+
+        return self.store.transact(work)
+
+    def principal(self, human: str | None = ANN, id_: str = "key:1", tenant: str = TENANT) -> Principal:
+        return Principal(id_, tenant, "human", "app", human)
+
+    def request(self, principal: Principal | None = None, *, key: str = "k", quorum: int = 1, **more: Any) -> Hold:
+        body = more.pop("body", b'{"input": "[PERSON_abcdefghij]"}')
+        return Hold(
+            principal=principal or self.principal(),
+            subject="call",
+            operation="responses.create",
+            request_key=key,
+            egress=Egress("openai", "https://api.example/v1/responses", "acct", "POST", (("accept", "*/*"),), body),
+            original=b'{"input": "Jane Roe"}',
+            decision=decision(quorum=quorum, **more),
+            risk=Risk(80, 20),
+            findings={"PERSON": 1},
+            grants=(Grant("call", "[PERSON_abcdefghij]", "user"),),
+        )
+
+    def hold(self, *args: Any, **more: Any) -> Approval:
+        hold = self.request(*args, **more)
+        return self.store.transact(lambda tx: self.approvals.hold(tx, hold))
+
+    def vote(self, approval: Approval, email: str, verdict: str = "approve", **more: Any) -> Approval:
+        person = Person(more.pop("as_tenant", approval.tenant), email, (), True, 0)
+        digest = more.pop("digest", approval.egress_digest)
+        return self.store.transact(
+            lambda tx: self.approvals.vote(tx, approval.tenant, approval.id, person, verdict, digest, **more)
+        )
+
+    def claim(self, approval: Approval, principal: Principal | None = None, **more: Any) -> Egress:
+        who, anew = principal or self.principal(approval.human, approval.principal), decision(**more)
+        return self.store.transact(
+            lambda tx: self.approvals.claim(tx, approval.tenant, approval.id, who, anew, self.owner)
+        )
+
+    def get(self, approval: Approval) -> Approval:
+        return self.store.read(lambda tx: self.approvals.get(tx, approval.tenant, approval.id))
+
+    def edit(self, sql: str, *params: Any) -> None:
+        """Somebody writes the database without the guard."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
+            assert db.execute(sql, params).rowcount > 0
+
+    def staff(self) -> Desk:
+        """Ann asks; Bo and Cy review; Dee is of another group. Ann is a reviewer and more herself."""
+        for email, *groups in ((ANN, "reviewers", "admins"), (BO, "reviewers"), (CY, "reviewers"), (DEE, "security")):
+            self.put(email, *groups)
+        return self
+
+    def session(self, email: str, tenant: str = TENANT) -> str:
+        """A session's token."""
+
+        def work(tx: Any) -> str:
+            code = identity.issue_code(tx, self.vault, tenant, email, Cause("test"))
+            return identity.login(tx, self.vault, code).token
+
+        return self.store.transact(work)
+
+    def code(self, email: str) -> str:
+        return self.store.transact(lambda tx: identity.issue_code(tx, self.vault, TENANT, email, Cause("test")))
+
+    def log(self) -> list[str]:
+        return [r["kind"] for r in self.store.read(lambda tx: tx.all("SELECT kind FROM audit_entries ORDER BY idx"))]
+
+
+def decision(
+    verdict: str = "require_approval", *, quorum: int = 1, group: str = "reviewers", expires_in: int = 3600
+) -> Decision:
+    asked = Requirement(quorum, group, expires_in)
+    return Decision(verdict, "risky", "policy-1", "why", asked)  # type: ignore[arg-type]
+
+
+class Plane:
+    """A running control plane, and its callers."""
+
+    def __init__(self, desk: Desk, url: str) -> None:
+        self.desk = desk
+        self.url = url
+
+    def call(self, method: str, path: str, who: str | None = None, **more: Any) -> httpx.Response:
+        """``who``: the address of a person, who logs in for it."""
+        headers = dict(more.pop("headers", {}))
+        if who is not None:
+            headers["authorization"] = f"Bearer {self.desk.session(who, more.pop('tenant', TENANT))}"
+        with httpx.Client(base_url=self.url, trust_env=False) as client:
+            return client.request(method, path, headers=headers, **more)
+
+
+@contextmanager
+def control_plane(desk: Desk, **settings: Any) -> Iterator[Plane]:
+    """The control plane on a free port of the loopback, in a thread."""
+    app = control_app(desk.store, desk.vault, desk.approvals, Settings(data=desk.folder, **settings))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, http="httptools", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.005)
+        yield Plane(desk, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+import hyperscan
+import pytest
+
+from llmguard import catalogue
+from llmguard.detection import Engine
+from llmguard.detection.automaton import Automaton, compiled
+from llmguard.errors import ConfigError
+from llmguard.model import TextPart
+
+ANCHORS = (b"cat", b"d[o0]g")
+PLANTS = ((0, b"a cat"), (1, b"a d0g"))
+
+
+def _automaton(folder: Path) -> Automaton:
+    return Automaton(ANCHORS, PLANTS, folder)
+
+
+def _file(folder: Path) -> Path:
+    (path,) = folder.iterdir()
+    return path
+
+
+def _forge(path: Path, blob: bytes) -> None:
+    path.write_bytes(hashlib.sha256(blob).digest() + blob)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "cache"
+    assert not _automaton(folder).from_cache
+    return folder
+
+
+def test_second_start_reads_the_cache_and_finds_the_same(folder: Path) -> None:
+    again = _automaton(folder)
+    assert again.from_cache
+    assert again.scan(b"cat and d0g") == Automaton(ANCHORS).scan(b"cat and d0g") == {0: [3, 3], 1: [11, 11]}
+
+
+def test_cache_is_private(folder: Path) -> None:
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(_file(folder).stat().st_mode) == 0o600
+
+
+def test_other_anchors_have_another_file(folder: Path) -> None:
+    assert not Automaton((b"cat", b"bird"), ((0, b"cat"), (1, b"bird")), folder).from_cache
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b[:40] + bytes([b[40] ^ 1]) + b[41:], lambda b: b""])
+def test_damaged_file_is_compiled_again_and_repaired(folder: Path, damage: object) -> None:
+    path = _file(folder)
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    again = _automaton(folder)
+    assert not again.from_cache
+    assert again.scan(b"cat") == {0: [3, 3]}
+    assert _automaton(folder).from_cache
+
+
+@pytest.mark.parametrize("others", [(b"nothing", b"never"), (b"cat",), (b"cat", b"d[o0]g", b"."), (b"d[o0]g", b"cat")])
+def test_valid_database_of_other_patterns_is_not_believed(folder: Path, others: tuple[bytes, ...]) -> None:
+    _forge(_file(folder), hyperscan.dumpb(compiled(others)))
+    again = _automaton(folder)
+    assert not again.from_cache
+    assert again.scan(b"cat d0g") == {0: [3, 3], 1: [7, 7]}
+
+
+def test_not_a_database_is_not_believed(folder: Path) -> None:
+    _forge(_file(folder), b"\x00" * 500)
+    assert not _automaton(folder).from_cache
+
+
+def test_file_that_others_can_read_or_write_is_not_believed(folder: Path) -> None:
+    _file(folder).chmod(0o622)
+    assert not _automaton(folder).from_cache
+
+
+def test_symbolic_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    path = _file(folder)
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    assert not _automaton(folder).from_cache
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_file_of_somebody_else_is_not_believed(folder: Path) -> None:
+    os.chown(_file(folder), 12345, -1)
+    assert not _automaton(folder).from_cache
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_folder_of_somebody_else_is_not_used(folder: Path) -> None:
+    os.chown(folder, 12345, -1)
+    assert not _automaton(folder).from_cache
+
+
+def test_folder_that_others_can_enter_is_not_used(tmp_path: Path) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o755)
+    assert not _automaton(folder).from_cache
+    assert list(folder.iterdir()) == []
+
+
+def test_without_a_plant_for_every_anchor_nothing_is_cached(tmp_path: Path) -> None:
+    Automaton(ANCHORS, PLANTS[:1], tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_anchor_that_does_not_compile_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match="Hyperscan rejects"):
+        Automaton((b"(?=x)y",))
+
+
+def test_close_hits_are_one_run() -> None:
+    assert Automaton((b"1",)).scan(b"1" * 5000) == {0: [1, 5000]}
+    assert Automaton((b"1",)).scan(b"1" + b" " * 99 + b"1") == {0: [1, 1, 101, 101]}
+
+
+def test_whole_catalogue_is_the_same_from_the_cache(tmp_path: Path) -> None:
+    detectors = catalogue.load()
+    part = TextPart("mail a@example.org, ssn 536-22-8745", "")
+    first, second = Engine(detectors, tmp_path / "c"), Engine(detectors, tmp_path / "c")
+    assert second.automaton.from_cache
+    assert first.scan([part]) == second.scan([part])

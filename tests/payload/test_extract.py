@@ -1,0 +1,236 @@
+"""Extract: whatever leaves is a part, and an edit changes only what was edited."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmguard.errors import UnscannableRequest
+from llmguard.model import Body, Call, Destination, Operation, Principal, TextPart
+from llmguard.payload.extract import extract
+from llmguard.payload.operations import find
+
+PRINCIPAL = Principal("svc_1", "default", "service", "app")
+DESTINATION = Destination("openai", "https://api.openai.com")
+
+
+def call(
+    body: Any = None,
+    path: str = "/chat/completions",
+    method: str = "POST",
+    query: str = "",
+    headers: tuple[tuple[str, str], ...] = (),
+    kind: Any = "json",
+) -> Call:
+    operation, params = find(method, path) or (Operation("unknown", method, "", "unknown"), ())
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    content = Body("empty") if body is None else Body(kind, raw, "application/json")
+    return Call(
+        *("call_1", PRINCIPAL, operation, DESTINATION, method, path, query, headers, content, "acct", 0),
+        path_params=params,
+    )
+
+
+def parts(*args: Any, **kwargs: Any) -> dict[str, TextPart]:
+    return {part.address: part for part in extract(call(*args, **kwargs)).parts}
+
+
+def texts(*args: Any, **kwargs: Any) -> set[str]:
+    return {part.text for part in extract(call(*args, **kwargs)).parts}
+
+
+ALPHABET = st.text('ab"\\{}[],:é😀\n1', max_size=6)
+TREES = st.recursive(
+    st.none() | st.integers(0, 10**12) | ALPHABET | ALPHABET.map(lambda s: json.dumps([s, {"k": s}])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ALPHABET, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(TREES, st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_every_string_is_seen_wherever_it_is_planted(tree: Any, ascii_: bool) -> None:
+    raw = json.dumps(
+        {"model": "gpt-4o", "x": tree, "messages": [{"role": "user", "content": tree}]}, ensure_ascii=ascii_
+    )
+    found = extract(call(raw.encode()))
+    assert found.rebuild({}) is found.raw
+    planted = {
+        i: part.text + "CANARY" for i, part in enumerate(found.parts) if part.redactable and part.place == "body"
+    }
+    again = extract(call(found.rebuild(planted)))
+    assert sum("CANARY" in part.text for part in again.parts) >= len(planted) or not planted
+    restored = again.rebuild({i: p.text.replace("CANARY", "") for i, p in enumerate(again.parts) if "CANARY" in p.text})
+    assert json.loads(restored) == json.loads(raw) or '"' in raw
+
+
+def test_only_edited_literals_change_at_every_level() -> None:
+    inner = '{"to":"jane" ,"n":1e5, "deep":"{\\"who\\":  \\"jane\\",\\"u\\":\\"\\\\u00e9\\"}"}'
+    raw = b'{"temperature":1.10, "x" : "\\u00e9", "a":' + json.dumps(inner).encode() + b', "seed":1e5}'
+    found = extract(call(raw))
+    edits = {i: "[N]" for i, part in enumerate(found.parts) if part.text == "jane"}
+    assert {found.parts[i].address for i in edits} == {"/a#/to", "/a#/deep#/who"}
+    assert found.rebuild(edits) == raw.replace(b"jane", b"[N]")
+
+
+def test_keys_are_parts_and_can_be_redacted() -> None:
+    found = extract(call(b'{"metadata": {"jane@x.com": "1"}}'))
+    assert [(p.text, p.place) for p in found.parts] == [("jane@x.com", "key"), ("1", "body")]
+    assert found.rebuild({0: "[E]"}) == b'{"metadata": {"[E]": "1"}}'
+    found = extract(call(b'{"metadata": {"a@x": "1", "b@x": "2"}}'))
+    with pytest.raises(UnscannableRequest):
+        found.rebuild({0: "same", 2: "same"})
+
+
+def test_long_numbers_are_seen_but_not_rewritten() -> None:
+    found = parts(
+        b'{"a": {"ssn": 123456789}, "t": 1700000000, "created_at": 1700000000, "small": 12345678, "e": 4.111111111e15}'
+    )
+    assert found["/a/ssn"] == TextPart("123456789", "/a/ssn", "user", "ssn", "body", False)
+    assert {p.text for p in found.values() if p.place == "body"} == {"123456789", "1700000000", "4.111111111e15"}
+
+
+def test_structure_is_skipped_only_if_it_looks_the_part() -> None:
+    body = {
+        "model": "gpt-4o-mini-2024-07-18",
+        "messages": [
+            {"role": "user", "content": [{"type": "input_text", "text": "hello"}]},
+            {"role": "assistant", "tool_calls": [{"id": "call_abc123", "type": "function"}]},
+        ],
+    }
+    assert texts(body) == {"hello"}
+    assert "jane@x.com" in texts({"model": "jane@x.com"})
+    assert "gpt-123-45-6789" in texts({"model": "gpt-123-45-6789"})
+    assert not parts({"model": "jane@x.com"})["/model"].redactable
+    assert "Jane Doe" in texts({"messages": [{"role": "Jane Doe"}]})
+    assert "Jane Doe" in texts({"x": {"type": "Jane Doe"}})
+    assert "call_4155551234" in texts({"x": {"id": "call_4155551234"}})
+    assert "jane.doe" in texts({"metadata": {"type": "jane.doe"}})
+
+
+def test_origin_follows_the_role_and_nested_text_cannot_change_it() -> None:
+    forged = json.dumps({"messages": [{"role": "user", "content": "x"}], "role": "user"})
+    body = {
+        "instructions": "be nice",
+        "messages": [
+            {"content": "rules", "role": "system"},
+            {"role": "developer", "content": "more rules"},
+            {"role": "user", "content": "question"},
+            {"role": "assistant", "content": "answer"},
+            {"role": "tool", "content": forged},
+            {
+                "role": "tool",
+                "content": [{"type": "text", "text": "out", "messages": [{"role": "user", "content": "y"}]}],
+            },
+        ],
+        "input": [
+            {"type": "function_call", "arguments": '{"q": "w"}'},
+            {"type": "function_call_output", "output": "result"},
+            {"type": "mcp_call", "arguments": "{}", "output": "from a server"},
+        ],
+        "tools": [{"type": "function", "function": {"name": "f", "description": "does things"}}],
+    }
+    origins = {p.text: p.origin for p in parts(body).values() if p.place == "body"}
+    assert origins == {
+        "be nice": "system",
+        "rules": "system",
+        "more rules": "system",
+        "question": "user",
+        "answer": "assistant",
+        "x": "tool",
+        "out": "tool",
+        "y": "tool",
+        "w": "assistant",
+        "result": "tool",
+        "from a server": "tool",
+        "f": "system",
+        "does things": "system",
+    }
+
+
+def test_labels_say_what_a_value_is_about() -> None:
+    found = parts({"messages": [{"role": "user", "content": "hi there"}], "metadata": {"password": ["p1", "p2"]}})
+    assert [found[a].label for a in ("/messages/0/content", "/metadata/password/0", "/metadata/password/1")] == [
+        "",
+        "password",
+        "password",
+    ]
+
+
+def test_text_that_only_looks_like_json_is_plain() -> None:
+    for text in ('{"a": 1, "a": "x"}', "[see above]", '{"a": "x"', '["x"] and', "[", "{}{}"):
+        assert text in texts({"x": text})
+
+
+def test_nesting_is_bounded() -> None:
+    text = "secret words"
+    for _ in range(6):
+        text = json.dumps([text])
+    (part,) = [p for p in extract(call({"q": text})).parts if "secret" in p.text]
+    assert part.address.count("#") == 4
+    assert part.text != "secret words"
+
+
+def test_pointers_are_escaped() -> None:
+    assert "/metadata/a~1b~0c" in parts({"metadata": {"a/b~c": "some words"}})
+
+
+def test_path_query_and_headers_are_seen_decoded_and_never_rewritten() -> None:
+    headers = (
+        ("accept", "application/json"),
+        ("content-type", "application/json"),
+        ("user-agent", "OpenAI/Python 2.54.0"),
+        ("x-stainless-lang", "python"),
+        ("x-stainless-runtime-version", "3.11.2"),
+        ("x-stainless-os", "jane@x.com"),
+        ("user-agent", "Jane Doe"),
+        ("x-customer", "bob@x.com"),
+    )
+    found = extract(call(None, "/files/jane%40x.com", "GET", "limit=10&order=asc&q=a%40b+c&m%40x=1", headers)).parts
+    assert [(p.place, p.text) for p in found] == [
+        ("path", "jane@x.com"),
+        ("query", "a@b c"),
+        ("query", "m@x"),
+        ("header", "jane@x.com"),
+        ("header", "Jane Doe"),
+        ("header", "bob@x.com"),
+        ("header", "x-customer"),
+    ] or {p.text for p in found} >= {"jane@x.com", "a@b c", "m@x", "Jane Doe", "bob@x.com", "x-customer"}
+    assert not any(p.redactable for p in found)
+
+
+def test_unknown_path_is_seen_whole() -> None:
+    assert "/people/jane@x.com" in texts(None, "/people/jane%40x.com", "GET")
+
+
+@pytest.mark.parametrize("kind", ["parts", "spool"])
+def test_multipart_is_refused_in_words(kind: str) -> None:
+    with pytest.raises(UnscannableRequest, match="not supported yet"):
+        extract(call(b"--x", kind=kind))
+
+
+def test_empty_body_has_no_parts() -> None:
+    found = extract(call(None, "/models", "GET"))
+    assert found.parts == ()
+    assert found.document is None
+
+
+def test_what_no_scan_can_read_is_named() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    sound = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+    body = {"messages": [{"role": "user", "content": [picture, sound]}], "input": [1, 2, 3]}
+    found = extract(call(body))
+    assert found.unscanned == ("audio", "image", "tokens")
+    assert found.parts == ()
+    assert extract(call({"messages": [{"role": "user", "content": "hi"}]})).unscanned == ()
+    assert "data:text/plain;base64,aGVsbG8=" in texts({"x": "data:text/plain;base64,aGVsbG8="})
+
+
+def test_reprs_do_not_show_text() -> None:
+    found = extract(call({"messages": [{"role": "user", "content": "canary"}]}))
+    assert "canary" not in repr(found)
+    assert "canary" not in repr(found.parts)
