@@ -87,7 +87,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.upstream)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.query
+            or parts.fragment
+            or parts.username
+        ):
             raise ConfigError("upstream must be an http(s) URL without credentials, query or fragment")
         if self.upstream_trust not in get_args(Trust):
             raise ConfigError(f"upstream_trust is one of {', '.join(get_args(Trust))}")
@@ -151,7 +157,7 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-def _typed(name: str, value: Any) -> Any:  # noqa: C901  one branch a type
+def _typed(name: str, value: Any) -> Any:
     """The value in the type of its field; text from the environment is read as that type."""
     kind = _FIELDS[name]
     try:
@@ -190,7 +196,4 @@ _FIELDS: dict[str, type] = {f.name: _kind(str(f.type)) for f in fields(Settings)
 
 def defaults() -> dict[str, Any]:
     """Every setting with its default, for the docs and ``llmguard config``; folders as the user's."""
-    return {
-        f.name: f.default if f.default is not MISSING else f.default_factory()  # type: ignore[misc]
-        for f in fields(Settings)
-    }
+    return {f.name: f.default_factory() if f.default_factory is not MISSING else f.default for f in fields(Settings)}

@@ -166,7 +166,7 @@ class GuardUnavailable(CallRefused):
     status = 503
     code = "guard_unavailable"
     retry = True
-    retry_after = 1
+    retry_after: ClassVar[int | None] = 1
 
 
 class CallBlocked(CallRefused):

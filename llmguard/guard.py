@@ -157,7 +157,9 @@ class Guard:
             counts = {f.type: sum(g.type == f.type for g in findings[0]) for f in findings[0]}
             entry = AuditEntry("text.redacted", principal.tenant, {"principal": principal.id, "findings": counts})
 
-            def work(tx: Transaction, entries: Any = redaction.entries, grants: Any = grants, entry: Any = entry) -> Any:
+            def work(
+                tx: Transaction, entries: Any = redaction.entries, grants: Any = grants, entry: Any = entry
+            ) -> Any:
                 return self._store(tx, principal, entries, grants, (entry,))
 
             try:
@@ -175,9 +177,7 @@ class Guard:
         """
         principal = self.local_principal()
         scope = f"principal:{principal.id}"
-        entries = self.store.read(
-            lambda tx: placeholders.granted(tx, self.vault, principal, [scope], tags(text))
-        )
+        entries = self.store.read(lambda tx: placeholders.granted(tx, self.vault, principal, [scope], tags(text)))
         return Restorer(entries).text(text, None if urls else "text")
 
     def assess(self, text: str) -> Risk:
@@ -388,7 +388,9 @@ async def adrive(guard: Guard, flow: Flow, upstream: AsyncUpstream) -> AsyncIter
         raise cancelled
 
 
-async def _finished(work: Coroutine[Any, Any, Any], cancelled: BaseException | None) -> tuple[Any, BaseException | None]:
+async def _finished(
+    work: Coroutine[Any, Any, Any], cancelled: BaseException | None
+) -> tuple[Any, BaseException | None]:
     """Awaits ``work`` to its end through any cancellation, which is returned beside the result."""
     task = asyncio.ensure_future(work)
     while not task.done():

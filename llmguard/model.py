@@ -131,7 +131,7 @@ class Call:
 class TextPart:
     """One piece of text in a call. ``label`` is the key it stood under, where that says something of the value.
 
-    ``address``: JSON pointer (with ``#`` between levels of JSON inside strings), or ``query``, ``path``, ``header:NAME``.
+    ``address``: JSON pointer (``#`` between levels of JSON inside strings), or ``query``, ``path``, ``header:NAME``.
     ``redactable`` is false where replacing would break the call (numbers, structural slots, path, query, headers).
     """
 
@@ -156,7 +156,7 @@ class Detector:
 
     ``anchor`` is the cheap part that the automaton looks for (Hyperscan syntax, default: the pattern itself), ``reach``
     how many bytes before and after the end of an anchor the pattern may stretch. ``keywords`` are labels under which a
-    whole part is a candidate value. ``context`` words near a match raise its confidence; ``needs_context`` drops a match
+    whole part is a candidate value. ``context`` words near a match raise confidence; ``needs_context`` drops a match
     without one; ``unless`` words directly before a match drop it.
     """
 

@@ -1,4 +1,4 @@
-"""The way of a call, as one generator without I/O. The order below is a security property, not an implementation detail:
+"""The way of a call, as one generator without I/O. Its order is a security property, not an implementation detail:
 
     extract ─▶ scan ─▶ redact + assess ─▶ decide ─▶ [commit vault + decision] ─▶ (approval ─▶ claim) ─▶ send
             ─▶ restore ─▶ [commit outcome]
@@ -65,7 +65,7 @@ class LoadGrants:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One unit of work. Result: Receipt. ``wait`` is false for outcomes of unheld calls: they join the next commit."""
+    """One unit of work. Result: Receipt. Outcomes of unheld calls do not ``wait``."""
 
     call: Call
     vault: tuple[VaultEntry, ...] = ()
@@ -78,7 +78,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a commit did. If ``taken`` is not empty, these placeholders belong to other values and nothing was stored."""
+    """What a commit did. Placeholders that are ``taken`` belong to other values: then nothing was stored."""
 
     taken: frozenset[str] = frozenset()
     approval: Approval | None = None
@@ -165,6 +165,7 @@ class Plan:
     egress: Egress
     entries: tuple[VaultEntry, ...]
     found: tuple[tuple[TextPart, Finding], ...]
+    unscanned: tuple[str, ...]
 
     def counts(self) -> dict[str, int]:
         return dict(sorted(Counter(f.type for _, f in self.found).items()))
@@ -219,8 +220,8 @@ def _plan(call: Call, kit: Kit, content: Extract, findings: Findings, taken: fro
         raise GuardUnavailable("the scan did not answer for every part")
     found = tuple((part, f) for part, fs in zip(content.parts, findings, strict=True) for f in fs)
     redaction = redact(kit.vault, call.tenant, content.parts, findings, taken)
-    risk = assess(call, _exposures(kit.vault, call.tenant, found))
-    decision = kit.policy.decide(call, found, risk)
+    risk = assess(call, _exposures(kit.vault, call.tenant, found), content.unscanned)
+    decision = kit.policy.decide(call, found, risk, content.unscanned)
     if decision.verdict == "allow":
         redaction = Redaction(texts={}, entries=(), exposed=redaction.exposed)
     egress = Egress(
@@ -231,7 +232,7 @@ def _plan(call: Call, kit: Kit, content: Extract, findings: Findings, taken: fro
         headers=call.headers,
         body=content.rebuild(redaction.texts),
     )
-    return Plan(call, decision, risk, egress, redaction.entries, found)
+    return Plan(call, decision, risk, egress, redaction.entries, found, content.unscanned)
 
 
 def _exposures(vault: Vault, tenant: str, found: tuple[tuple[TextPart, Finding], ...]) -> list[Exposure]:
@@ -390,7 +391,7 @@ def _new_grants(plan: Plan, body: bytes) -> tuple[Grant, ...]:
         answer = strict_json.parse(body).value
     except CallRefused:
         return ()
-    scopes = operations.written(plan.call.operation, answer)
+    scopes = operations.written(plan.call.operation, answer, plan.call.path_params)
     return tuple(Grant(scope, e.placeholder, e.origin) for scope in scopes for e in plan.entries)
 
 
@@ -435,5 +436,6 @@ def _decision_entry(plan: Plan) -> AuditEntry:
         inherent=plan.risk.inherent,
         residual=plan.risk.residual,
         findings=plan.counts(),
+        unscanned=list(plan.unscanned),
         bytes=len(plan.egress.body),
     )

@@ -53,7 +53,9 @@ class Policy:
     def _compile(self, index: int, raw: Mapping[str, Any]) -> Rule:
         name = str(raw.get("name") or f"rule {index + 1}")
         if unknown := set(raw) - _KEYS:
-            raise ConfigError(f"policy rule {name!r}: no key {sorted(unknown)[0]!r}; keys are {', '.join(sorted(_KEYS))}")
+            raise ConfigError(
+                f"policy rule {name!r}: no key {sorted(unknown)[0]!r}; keys are {', '.join(sorted(_KEYS))}"
+            )
         if raw.get("verdict") not in get_args(Verdict):
             raise ConfigError(f"policy rule {name!r}: verdict is one of {', '.join(get_args(Verdict))}")
         when = raw.get("when", "true")
@@ -65,17 +67,25 @@ class Policy:
             raise ConfigError(f"policy rule {name!r}: the condition is not true or false")
         return Rule(name, when, raw["verdict"], str(raw.get("reason", name)), _requirement(name, raw), condition)
 
-    def decide(self, call: Call, findings: Sequence[tuple[TextPart, Finding]], risk: Risk) -> Decision:
+    def decide(
+        self, call: Call, findings: Sequence[tuple[TextPart, Finding]], risk: Risk, unscanned: Sequence[str] = ()
+    ) -> Decision:
         """The first rule that holds, else redact what can be redacted and block what cannot.
 
         Raises GuardUnavailable if a condition errs.
         """
-        activation = self._env.Activation(_facts(call, findings, risk))
+        activation = self._env.Activation(_facts(call, findings, risk, unscanned))
         for rule in self.rules:
             if self._holds(rule, activation):
                 return self._decision(rule.verdict, rule.name, rule.reason, call, rule.requirement)
-        if not all(part.redactable for part, _ in findings):
-            return self._decision("block", DEFAULT_RULE, "a finding cannot be redacted, no rule allows it", call, Requirement())
+        if unscanned or not all(part.redactable for part, _ in findings):
+            return self._decision(
+                "block",
+                DEFAULT_RULE,
+                "something in it cannot be redacted or looked into, and no rule allows it",
+                call,
+                Requirement(),
+            )
         return self._decision("redact", DEFAULT_RULE, "no rule matched", call, Requirement())
 
     def _holds(self, rule: Rule, activation: Any) -> bool:
@@ -109,7 +119,9 @@ def _requirement(name: str, raw: Mapping[str, Any]) -> Requirement:
     return Requirement(quorum, group, expires)
 
 
-def _facts(call: Call, findings: Sequence[tuple[TextPart, Finding]], risk: Risk) -> dict[str, Any]:
+def _facts(
+    call: Call, findings: Sequence[tuple[TextPart, Finding]], risk: Risk, unscanned: Sequence[str]
+) -> dict[str, Any]:
     """What a condition sees: types and counts, never text."""
     moment = datetime.fromtimestamp(call.received / 1000, UTC)
     return {
@@ -119,7 +131,7 @@ def _facts(call: Call, findings: Sequence[tuple[TextPart, Finding]], risk: Risk)
             "method": call.method,
             "rendered": call.operation.rendered,
             "bytes": len(call.body.raw),
-            "unscanned": list[str](),
+            "unscanned": list(unscanned),
         },
         "principal": {
             "id": call.principal.id,

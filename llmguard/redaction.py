@@ -38,7 +38,6 @@ _UNCLOSED = re.compile(rf"[{_SPACES}]{{0,3}}\\{{0,16}}\Z")
 _ESCAPE_BEFORE = re.compile(r"\\(?:[nrtbf]|u[0-9a-fA-F]{4})\Z")
 _JOINED_AFTER = re.compile(r"\\{0,16}_(?:[^\W_]|(?P<end>\Z))|\\{1,16}(?P<slashes>\Z)")
 _BOUNDARY = re.compile(r"\\+|\[|(?<![^\W_])[A-Za-z0-9]|(?<=\\[nrtbf])[A-Za-z0-9]|(?<=\\u[0-9a-fA-F]{4})[A-Za-z0-9]")
-_WORDS_BEFORE = re.compile(rf"(?:[A-Za-z0-9]{{1,40}}{_SEPARATOR}){{1,6}}\Z")
 _DROPPED = "_- \t\u00a0\u2010\u2011[\\"
 _LEGAL = _DROPPED + "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _CANONICAL = {ord(c): None for c in _DROPPED}
@@ -138,20 +137,6 @@ def may_return(entry: VaultEntry, sink: Sink, tool: str | None, tools_with_secre
     if entry.category != "secret" or entry.origin in ("user", "assistant"):
         return True
     return sink == "tool_argument" and tool in tools_with_secrets
-
-
-def lookalikes(text: str) -> frozenset[str]:
-    """Every placeholder that something in the text could be a mangled form of. Which of them exist, the vault knows."""
-    found = set()
-    for match in _TAG.finditer(text):
-        at = match.start(1)
-        words = _WORDS_BEFORE.search(text, max(0, at - 200), at)
-        if words:
-            types = re.split(_SEPARATOR, words[0].upper())[:-1]
-            run = match[1].lower()
-            for tag in {run, run.removesuffix("s")}:
-                found |= {f"[{'_'.join(types[i:])}_{tag}]" for i in range(len(types))}
-    return frozenset(found)
 
 
 class Budget:

@@ -37,7 +37,7 @@ MAX_TAG_LENGTH = 26
 
 
 class Keyring:
-    """The four kinds of keys of one installation. ``open(folder)`` creates what is missing (files 0600, folder 0700)."""
+    """The four kinds of keys of one installation. ``open(folder)`` creates what is missing."""
 
     def __init__(self, keys: Mapping[str, tuple[bytes, ...]]) -> None:
         if set(keys) != set(KINDS) or not all(keys.values()):
@@ -51,7 +51,7 @@ class Keyring:
 
     @classmethod
     def open(cls, folder: Path) -> Keyring:
-        """Reads ``folder``/KIND.json, creating missing files. Raises ConfigError if one is readable by others or damaged."""
+        """Reads ``folder``/KIND.json; missing files are made (0600). Raises ConfigError."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls({kind: _read_or_create(folder / f"{kind}.json") for kind in KINDS})
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from types import ModuleType, SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from llmguard.errors import ConfigError, LLMGuardError, UpstreamError
@@ -34,8 +34,8 @@ def wrap(client: Client, guard: Guard | None = None) -> Client:
 
     if not isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
         raise ConfigError("wrap() takes an openai.OpenAI or openai.AsyncOpenAI client")
-    guarded = client.copy(http_client=_around(client, guard or _shared_guard()))  # type: ignore[arg-type]
-    guarded.__class__ = _guarded_class(type(client))
+    guarded = client.copy(http_client=_around(client, guard or _shared_guard()))
+    guarded.__class__ = cast(Any, _guarded_class)(type(client))
     guarded._llmguard_original = client  # type: ignore[union-attr]  # the original owns the connections
     return guarded  # type: ignore[return-value]
 
@@ -46,7 +46,7 @@ def _shared_guard() -> Guard:
 
 
 @cache
-def _guarded_class(cls: type[Any]) -> type[Any]:
+def _guarded_class(cls: Any) -> Any:
     """A subclass whose every instance is guarded, however the SDK makes it."""
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -66,7 +66,7 @@ def _around(client: Any, guard: Guard) -> Any:
     http = client._client
     family = _family(_module(http))
     root = str(client.base_url).rstrip("/")
-    base = next(c for c in type(http).__mro__ if c.__module__.partition(".")[0] == family.module.__name__)
+    base: Any = next(c for c in type(http).__mro__ if c.__module__.partition(".")[0] == family.module.__name__)
     copy = base.__new__(base)  # the plain class: the SDK's subclass closes its connections when it is collected
     copy.__dict__.update(http.__dict__)
     copy._transport = family.transport(http._transport, guard, root)
@@ -124,8 +124,8 @@ def _lost(module: Any, error: Any) -> UpstreamError:
 
 def _raised(module: Any, error: LLMGuardError, request: Any) -> Exception:
     """What the SDK is to see of an error: the transport's own, or one that is both ours and the SDK's."""
-    if isinstance(error.__cause__, module.TransportError):
-        return error.__cause__
+    if error.__cause__ is not None and isinstance(error.__cause__, module.TransportError):
+        return cast(Exception, error.__cause__)
     import openai
 
     by_status: dict[int, type[openai.APIStatusError]] = {
@@ -135,7 +135,8 @@ def _raised(module: Any, error: LLMGuardError, request: Any) -> Exception:
         409: openai.ConflictError,
     }
     theirs = by_status.get(error.status, openai.InternalServerError if error.status >= 500 else openai.APIStatusError)
-    cls = _both(type(error), theirs)
+    make: Any = _both
+    cls = make(type(error), theirs)
     response = module.Response(error.status, headers=list(error.headers()), json=error.body(), request=request)
     both: Any = cls.__new__(cls)
     theirs.__init__(both, error.message, response=response, body=error.body()["error"])
@@ -144,7 +145,7 @@ def _raised(module: Any, error: LLMGuardError, request: Any) -> Exception:
 
 
 @cache
-def _both(ours: type[LLMGuardError], theirs: type[Exception]) -> type[Exception]:
+def _both(ours: Any, theirs: Any) -> Any:
     return type(ours.__name__, (ours, theirs), {"__module__": ours.__module__})
 
 

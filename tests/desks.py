@@ -157,3 +157,36 @@ def control_plane(desk: Desk, **settings: Any) -> Iterator[Plane]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Shell:
+    """Runs ``llmguard`` commands as somebody, each with a configuration and a login file of its own."""
+
+    def __init__(self, folder: Path, url: str, capsys: Any, data: Path | None = None) -> None:
+        folder.mkdir(parents=True)
+        self.credentials = folder / "login" / "credentials.json"
+        self.data = data or folder / "data"
+        self._config = folder / "config.toml"
+        self._config.write_text(f'data = "{self.data}"\ncredentials = "{self.credentials}"\ncontrol_url = "{url}"\n')
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> Ran:
+        from llmguard.cli import main
+
+        self._capsys.readouterr()
+        code: Any = 0
+        try:
+            main(["--config", str(self._config), *arguments])
+        except SystemExit as e:
+            code = e.code or 0
+        out, err = self._capsys.readouterr()
+        return Ran(code, out, err)

@@ -159,10 +159,9 @@ def test_untouched_events_pass_as_the_bytes_they_came_in() -> None:
     assert run(data) == data
 
 
-def test_without_entries_bytes_are_not_even_looked_at() -> None:
-    stream = StreamRestorer(Restorer([]), "")
-    assert stream.feed(b"\xff anything") == b"\xff anything"
-    assert stream.finish() == b""
+def test_without_entries_the_stream_passes_as_it_came() -> None:
+    data = b"\xff anything\n\ndata: [EMAIL_abcdefghij]\r\rdata: cut"
+    assert run(data, [1] * len(data), Restorer([])) == data
 
 
 def test_interleaved_choices_and_tool_calls_do_not_mix() -> None:

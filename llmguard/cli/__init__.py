@@ -46,7 +46,7 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="First steps: llmguard demo. Shell completion: eval \"$(_LLMGUARD_COMPLETE=bash_source llmguard)\"",
+    epilog='First steps: llmguard demo. Shell completion: eval "$(_LLMGUARD_COMPLETE=bash_source llmguard)"',
 )
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (TOML).")
 @click.version_option(__version__, prog_name="llmguard")

@@ -183,7 +183,9 @@ def _log(screen: Console, settings: Settings, folder: Path) -> None:
     copy = folder / "edited.db"
     shutil.copy(settings.data / DATABASE, copy)
     with sqlite3.connect(copy) as db:
-        db.execute("UPDATE audit_entries SET leaf = CAST(replace(CAST(leaf AS TEXT), 'require_approval', 'redact') AS BLOB)")
+        db.execute(
+            "UPDATE audit_entries SET leaf = CAST(replace(CAST(leaf AS TEXT), 'require_approval', 'redact') AS BLOB)"
+        )
     db.close()
     edited = audit.verify(copy, outside)
     _expect(not edited.ok, "an edited log was not noticed")

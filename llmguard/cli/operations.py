@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 
@@ -16,4 +18,4 @@ def operations() -> None:
     table = Table("operation", "method", "path", "kind", "body", box=None)
     for row in TABLE:
         table.add_row(row.name, row.method, row.path, row.kind, row.body)
-    Console(width=None if click.get_text_stream("stdout").isatty() else 140).print(table)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -12,8 +11,9 @@ from rich.text import Text
 _INVISIBLE = frozenset(
     [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10)]
 )
-"""Characters that show nothing though Unicode does not call them control or format characters."""
-_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Characters that show nothing though Unicode calls them printable."""
+_WIDE = 240
+"""Columns where no terminal sets them: what is piped is not folded."""
 
 
 def visible(text: str, *, lines: bool = False) -> str:
@@ -28,9 +28,7 @@ def _harmless(character: str, lines: bool) -> bool:
     if lines and character in "\n\t":
         return True
     code = ord(character)
-    if code in _INVISIBLE or 0xE0000 <= code <= 0xE0FFF:
-        return False
-    return unicodedata.category(character) not in _HIDDEN_CATEGORIES
+    return character.isprintable() and code not in _INVISIBLE and not 0xE0000 <= code <= 0xE0FFF
 
 
 def styled(text: str, style: str = "", *, lines: bool = False) -> Text:
@@ -39,13 +37,17 @@ def styled(text: str, style: str = "", *, lines: bool = False) -> Text:
 
 
 def console(*, err: bool = False) -> Console:
-    return Console(stderr=err, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    made = Console(stderr=err, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    if not made.is_terminal:
+        made.width = _WIDE
+    return made
 
 
 def table(*columns: str) -> Table:
+    """A table whose first column, the one that names a row, is never folded."""
     made = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(column, overflow="fold")
+    for i, column in enumerate(columns):
+        made.add_column(column, overflow="fold", no_wrap=i == 0)
     return made
 
 

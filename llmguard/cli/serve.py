@@ -20,7 +20,7 @@ from llmguard.config import Settings, load
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of state and keys.")
 @click.option("--pass-through", is_flag=True, default=None, help="Forward the caller's own provider key.")
 @click.pass_obj
-def serve(settings: Settings, config: Path | None, **options: object) -> None:
+def serve(settings: Settings, /, config: Path | None, **options: object) -> None:
     """Run the guard as a proxy: the OpenAI API on one port, approvals on another.
 
     Clients set their base URL to http://HOST:PORT/v1 and use an lg_ key (llmguard keys add NAME). The provider's key is

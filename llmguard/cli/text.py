@@ -40,7 +40,9 @@ def _row(f: Finding) -> dict[str, Any]:
     }
 
 
-@click.command(epilog="Examples: llmguard scan app.log   |   git diff | llmguard scan   |   llmguard scan --jsonl < docs.jsonl")
+@click.command(
+    epilog="Examples: llmguard scan app.log   |   git diff | llmguard scan   |   llmguard scan --jsonl < docs.jsonl"
+)
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--jsonl", is_flag=True, help='Read {"id","text"} lines, write {"id","findings"} lines.')

@@ -47,8 +47,8 @@ _FREE = frozenset(
 )
 """Keys under which the caller chooses the keys: nothing there is structure by its name."""
 _JSON_START = re.compile(r"[ \t\r\n]*[\[{]")
-_BINARY = re.compile(r"data:([\w.+-]+)/[\w.+-]+(?:;[\w=.-]+)*;base64,[A-Za-z0-9+/=_\s-]*")
-_BASE64 = re.compile(r"[A-Za-z0-9+/=_\s-]*")
+_BINARY = re.compile(r"data:([\w.+-]+)/[\w.+-]+(?:;[\w=.-]+)*;base64,[A-Za-z0-9+/=_\r\n-]*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/=_\r\n-]*")
 _BINARY_KEYS: Mapping[tuple[str, str], str] = {
     ("input_audio", "data"): "audio",
     ("file", "file_data"): "file",
@@ -195,8 +195,6 @@ class _Walk:
         kind = value.get("type")
         if type(kind) is str and kind in ("function", "json_schema", "input_audio", "input_image", "input_file"):
             return kind
-        if value.get("encrypted_content"):
-            self.unscanned.add("encrypted")
         return parent
 
     def _array(self, value: list[Any], address: str, key: str, parent: str, origin: Origin, free: bool) -> None:
@@ -231,6 +229,9 @@ class _Walk:
 
     def _binary(self, text: str, key: str, parent: str) -> bool:
         """Whether a string is content for eyes and ears. A link to a picture is scanned as text, and counted too."""
+        if key == "encrypted_content" and _BASE64.fullmatch(text):
+            self.unscanned.add("encrypted")
+            return True
         kind = _BINARY_KEYS.get((parent, key))
         if (match := _BINARY.fullmatch(text)) and match[1] != "text":
             self.unscanned.add(match[1] if match[1] in ("image", "audio", "video") else "file")
@@ -243,7 +244,7 @@ class _Walk:
     def _number(self, lexeme: str, address: str, key: str, origin: Origin) -> None:
         if sum(map(str.isdigit, lexeme)) >= IDENTIFYING_DIGITS and not slots.is_time(key, lexeme):
             label = "" if key in slots.MUTE_LABELS else key
-            self._part(TextPart(lexeme, address, origin, label, "body", False), None)
+            self._part(TextPart(str(lexeme), address, origin, label, "body", False), None)
 
     def _part(self, part: TextPart, number: int | None) -> None:
         if len(self.parts) >= MAX_PARTS:

@@ -12,17 +12,38 @@ from collections.abc import Iterable
 Pairs = tuple[tuple[str, str], ...]
 
 HOP_BY_HOP = frozenset(
-    "connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade".split()
+    [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ]
 )
-CREDENTIALS = frozenset("authorization api-key x-api-key cookie cookie2".split())
+CREDENTIALS = frozenset(["authorization", "api-key", "x-api-key", "cookie", "cookie2"])
 _REQUEST = (
     HOP_BY_HOP
     | CREDENTIALS
     | frozenset(
-        "host content-length content-encoding accept-encoding expect forwarded via x-real-ip origin referer".split()
+        [
+            "host",
+            "content-length",
+            "content-encoding",
+            "accept-encoding",
+            "expect",
+            "forwarded",
+            "via",
+            "x-real-ip",
+            "origin",
+            "referer",
+        ]
     )
 )
-_RESPONSE = HOP_BY_HOP | frozenset("content-length content-encoding set-cookie set-cookie2 alt-svc".split())
+_RESPONSE = HOP_BY_HOP | frozenset(["content-length", "content-encoding", "set-cookie", "set-cookie2", "alt-svc"])
 OURS = "x-llmguard-"
 
 

@@ -135,17 +135,16 @@ def _too_deep() -> NoReturn:
 
 
 def _measure(value: Any) -> None:
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    level = [value] if type(value) in (dict, list) else []
+    for _ in range(MAX_DEPTH):
         level = [
             child
             for node in level
-            if isinstance(node, (dict, list))
-            for child in (node.values() if isinstance(node, dict) else node)
+            for child in (node.values() if type(node) is dict else node)
+            if type(child) in (dict, list)
         ]
-        if not level:
-            return
-    _too_deep()
+    if level:
+        _too_deep()
 
 
 def _refuse_surrogates(value: Any) -> None:

@@ -357,7 +357,7 @@ def _scopes(rows: Scopes, value: Any, params: Params) -> Iterator[str]:
     for scope, source in rows:
         kind, _, name = source.rpartition(":")
         found = dict(params).get(name) if kind == "path" else _pointed(value, name)
-        if isinstance(found, str) and found:
+        if type(found) is str and found:
             yield f"{scope}:{found}"
 
 

@@ -33,7 +33,8 @@ WORDS = _words(
     size standard status stop store stream stream_options strict string style suffix summary system temperature
     text text_format thread tool tool_call_id tool_calls tool_choice tool_outputs tool_resources tools top_k
     top_logprobs top_p true truncation type uniqueItems url user value variables vector_store_ids verbosity
-    voice web_search web_search_options asc desc limit order after before base64 wav mp3 flac opus pcm16 png
+    voice web_search web_search_options authorization encrypted_content
+    asc desc limit order after before base64 wav mp3 flac opus pcm16 png
     jpeg webp
     """
 )
@@ -68,7 +69,7 @@ _FRAGILE = _words(
     """
     model role type object status finish_reason service_tier tool_choice encoding_format response_format format
     pattern $ref $schema $id server_url previous_response_id conversation voice size quality style purpose
-    truncation reasoning_effort effort verbosity detail
+    truncation reasoning_effort effort verbosity detail authorization encrypted_content
     """
 )
 _TIMES = _words(

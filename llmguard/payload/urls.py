@@ -12,11 +12,12 @@ LOOKBACK = 2048
 """Characters of one word that are kept. A longer word counts as a URL: no prose has one."""
 
 _ATTRIBUTES = r"(?:src|srcset|href|action|formaction|data|poster|background|cite|ping|manifest|longdesc)"
-_QUOTED = re.compile(rf"(?i)(?:\b{_ATTRIBUTES}\s*=\s*\\*|\burl\(\s*\\*)([\"'])|\]\(\s*(<)|\]:\s*(<)")
+_QUOTED = re.compile(r"[=(]\s*\\*([\"'])|\][(:]\s*(<)")
+_ATTRIBUTE = re.compile(rf"(?i)\b{_ATTRIBUTES}\s*\Z")
 _UNQUOTED = re.compile(rf"(?i)(?:\b{_ATTRIBUTES}=|\burl\()(?P<rest>.*)\Z", re.S)
 _BARE = re.compile(r"//|(?i:www)\.")
 _SCHEME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-:")
-_BEFORE_WORD = re.compile(r"\]\(\s*\Z|(?:\A|\n)[ \t>]*\[(?!\^)[^\n]{1,999}?\]:\s*\Z|\b(?i:%s)\s*=\s*\Z" % _ATTRIBUTES)  # noqa: UP031
+_LABEL = re.compile(r"[ \t>]*\[(?!\^)")
 _LINE_DEFINITION = re.compile(r"[ \t>]*\[(?!\^)(?:\\.|[^\n\]\\]){1,999}\]:<?(?P<rest>\S*)\Z")
 _OVERLAP = 64
 """An opener may be split over two pieces of text: this much is looked at again."""
@@ -80,8 +81,11 @@ class Trail:
             match = _QUOTED.search(text, at)
             if match is None:
                 break
-            opener = match[1] or match[2] or match[3]
-            self._quote, self._head, at = (">" if opener == "<" else opener), "", match.end()
+            at = match.end()
+            if match[2] or _assigns(text[max(0, match.start() - 24) : match.start() + 1]):
+                self._quote, self._head = (">" if match[2] else match[1]), ""
+            else:
+                at = match.start() + 1
         self._overlap = "" if self._quote else text[max(at, len(text) - _OVERLAP) :]
 
 
@@ -97,11 +101,25 @@ def _word_is_url(text: str) -> bool:
     if len(word) > LOOKBACK:
         return True
     before = text[: len(text) - len(word)]
-    if _BEFORE_WORD.search(before[-1100:]) and not _closed(word, ">") and not _harmless(word.lstrip("<")):
+    if _opened_before(before[-1100:].rstrip()) and not _closed(word, ">") and not _harmless(word.lstrip("<")):
         return True
     if not word:
         return False
     return _bare(word) or _destination(word, before)
+
+
+def _opened_before(text: str) -> bool:
+    """Whether a destination follows the text, with white space between."""
+    if text.endswith("]:"):
+        return _LABEL.match(text, text.rfind("\n") + 1) is not None
+    return text.endswith("](") or _assigns(text[-25:])
+
+
+def _assigns(text: str) -> bool:
+    """Whether the text ends in ``attribute=`` or ``url(``."""
+    if text.endswith("("):
+        return text[-4:-1].lower() == "url"
+    return text.endswith("=") and _ATTRIBUTE.search(text[:-1]) is not None
 
 
 def _bare(word: str) -> bool:

@@ -101,7 +101,9 @@ class DataPlane:
             return self._passed_through(token), token
         principal = self._guard.store.read(lambda tx: identity.authenticate(tx, self._guard.vault, token))
         if not settings.upstream_key:
-            raise NoProviderKey("the guard has no provider key; set LLMGUARD_UPSTREAM_KEY, or start with --pass-through")
+            raise NoProviderKey(
+                "the guard has no provider key; set LLMGUARD_UPSTREAM_KEY, or start with --pass-through"
+            )
         return principal, settings.upstream_key
 
     def _passed_through(self, token: str) -> Principal:
@@ -130,10 +132,9 @@ class DataPlane:
 
 
 class NoProviderKey(GuardUnavailable, ConfigError):
-    """A setting is missing that this call needs."""
+    """The guard has no key to pay the provider with: a retry does not help before the operator acts."""
 
     retry = False
-    retry_after = None
 
 
 async def _until_gone(exchange: Callable[[], Awaitable[None]], receive: Receive) -> None:

@@ -17,7 +17,10 @@ def origin_allowed(origin: str | None, host: str) -> bool:
     """An ``Origin`` must be the very host that was asked; requests of programs carry none."""
     if origin is None:
         return True
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 

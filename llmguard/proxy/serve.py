@@ -36,7 +36,7 @@ class _Server(uvicorn.Server):
 
 
 def listener(host: str, port: int) -> socket.socket:
-    """A listening socket: who connects early waits for its answer. Raises ConfigError if the address is not to be had."""
+    """A listening socket: who connects early waits. Raises ConfigError if the address is not to be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -25,9 +25,7 @@ _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aioht
 
 def session(settings: Settings) -> aiohttp.ClientSession:
     """The pool of connections to providers."""
-    timeout = aiohttp.ClientTimeout(
-        total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
-    )
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout)
     return aiohttp.ClientSession(
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -59,7 +57,8 @@ class AiohttpUpstream:
             )
         except _NOT_SENT as e:
             raise UpstreamError(
-                f"the provider {egress.destination!r} cannot be reached ({type(e).__name__}); nothing was sent", sent=False
+                f"the provider {egress.destination!r} cannot be reached ({type(e).__name__}); nothing was sent",
+                sent=False,
             ) from None
         except (aiohttp.ClientError, TimeoutError, ValueError) as e:
             raise UpstreamError(f"the provider {egress.destination!r} broke off ({type(e).__name__})") from None

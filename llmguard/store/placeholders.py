@@ -14,9 +14,12 @@ from llmguard.store.transaction import Transaction
 from llmguard.vault import TAG_LENGTH, Vault
 
 _PURPOSE = "placeholder"
-_BASE32 = "abcdefghijklmnopqrstuvwxyz234567]"
-_TAG = f"substr(g.placeholder, length(rtrim(g.placeholder, '{_BASE32}')) + 1, {TAG_LENGTH})"
-"""The beginning of a placeholder's tag, in SQL: what follows its last underscore."""
+_GRANTED = """
+SELECT g.placeholder, g.origin, p.sealed FROM grants g JOIN placeholders p USING (tenant, placeholder)
+WHERE g.tenant = ? AND g.principal = ? AND g.scope IN (SELECT value FROM json_each(?)) AND (? IS NULL OR
+  substr(g.placeholder, length(rtrim(g.placeholder, 'abcdefghijklmnopqrstuvwxyz234567]')) + 1, ?)
+  IN (SELECT value FROM json_each(?)))
+"""
 
 
 def put(tx: Transaction, vault: Vault, tenant: str, entries: Iterable[VaultEntry]) -> frozenset[str]:
@@ -56,11 +59,9 @@ def granted(
     Raises GuardUnavailable if a sealed row was altered or moved.
     """
     rows = tx.all(
-        "SELECT g.placeholder, g.origin, p.sealed FROM grants g JOIN placeholders p USING (tenant, placeholder)"
-        " WHERE g.tenant = ? AND g.principal = ? AND g.scope IN (SELECT value FROM json_each(?))"
-        f" AND (? IS NULL OR {_TAG} IN (SELECT value FROM json_each(?)))",
+        _GRANTED,
         *(principal.tenant, owner(principal), json.dumps(list(scopes))),
-        *((None, None) if tags is None else (1, json.dumps(sorted(tags)))),
+        *((None, 0, None) if tags is None else (1, TAG_LENGTH, json.dumps(sorted(tags)))),
     )
     return tuple(_opened(vault, principal.tenant, *row) for row in rows)
 

@@ -19,7 +19,8 @@ class Fakes:
 
     def email(self) -> str:
         """A mailbox at a name that does not exist."""
-        return f"{self._some(string.ascii_lowercase, 6)}.{self._some(string.ascii_lowercase, 8)}@{self._some(string.ascii_lowercase, 9)}.org"
+        first, last, host = (self._some(string.ascii_lowercase, n) for n in (6, 8, 9))
+        return f"{first}.{last}@{host}.org"
 
     def card(self) -> str:
         """A 16-digit card number of Visa's range with a right check digit (ISO/IEC 7812-1)."""

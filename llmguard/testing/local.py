@@ -12,6 +12,7 @@ from llmguard.config import Settings
 from llmguard.guard import Guard
 from llmguard.identity import Cause, PersonChange
 from llmguard.proxy.serve import listener, running
+from llmguard.store import Transaction
 
 _SETUP = Cause(identity.OPERATOR, bootstrap=True)
 
@@ -80,7 +81,7 @@ class LocalGuard:
         """A new ``lg_`` key that ``human`` is accountable for."""
         vault, tenant = self.guard.vault, self.settings.tenant
 
-        def work(tx: identity.Transaction) -> str:
+        def work(tx: Transaction) -> str:
             token, change = identity.new_key(tx, vault, name, human)
             identity.apply(tx, vault, tenant, change, _SETUP)
             return token

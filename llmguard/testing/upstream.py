@@ -1,7 +1,7 @@
 """An upstream for tests and demonstrations: a real HTTP server on loopback that speaks OpenAI's dialect and echoes.
 
-It keeps what it received, byte for byte, so that a test can look at what a provider would have seen. ``behave`` makes it
-fail in the ways that providers fail.
+It keeps what it received, byte for byte, so that a test can look at what a provider would have seen.
+``behave`` makes it fail in the ways that providers fail.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Received:
 class EchoUpstream:
     """``with EchoUpstream() as upstream: … upstream.url, upstream.received``.
 
-    Chat answers repeat the last message; with ``tools`` the first tool is called with ``{"echo": …}``; streams arrive in
-    pieces of ``piece`` characters. ``say`` replaces what is said, as a function of the request's JSON.
+    Chat answers repeat the last message; with ``tools`` the first tool is called with ``{"echo": …}``; streams arrive
+    in pieces of ``piece`` characters. ``say`` replaces what is said, as a function of the request's JSON.
     """
 
     def __init__(self, *, port: int = 0, piece: int = 5, say: Callable[[Any], str] | None = None) -> None:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from llmguard import errors
-from llmguard.errors import ApprovalDenied, ApprovalExecuting, ApprovalExpired, ApprovalPending, GuardUnavailable, NotFound
+from llmguard.approvals import record
+from llmguard.errors import (
+    ApprovalDenied,
+    ApprovalExecuting,
+    ApprovalExpired,
+    ApprovalPending,
+    GuardUnavailable,
+    NotFound,
+)
 from tests.desks import ANN, BO, CY, DEE, Desk, decision
 
 
@@ -120,7 +129,9 @@ def test_a_stricter_decision_needs_more_people(desk: Desk) -> None:
     approval = approved(desk)
     with pytest.raises(ApprovalPending):
         desk.claim(approval, quorum=2)
-    reopened = desk.store.transact(lambda tx: desk.approvals.review(tx, approval.tenant, approval.id, decision(quorum=2)))
+    reopened = desk.store.transact(
+        lambda tx: desk.approvals.review(tx, approval.tenant, approval.id, decision(quorum=2))
+    )
     assert (reopened.state, reopened.requirement.quorum) == ("PENDING", 2)
     assert desk.vote(approval, CY).state == "APPROVED"
     assert desk.claim(approval, quorum=2)
@@ -139,9 +150,7 @@ def test_a_policy_that_blocks_by_now_denies(desk: Desk) -> None:
     approval = approved(desk)
     with pytest.raises(ApprovalDenied):
         desk.claim(approval, verdict="block")
-    blocked = desk.store.transact(
-        lambda tx: desk.approvals.review(tx, approval.tenant, approval.id, decision("block"))
-    )
+    blocked = desk.store.transact(lambda tx: desk.approvals.review(tx, approval.tenant, approval.id, decision("block")))
     assert blocked.state == "DENIED"
 
 
@@ -155,8 +164,15 @@ def test_a_milder_decision_changes_nothing(desk: Desk, verdict: str) -> None:
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("state", "APPROVED"), ("egress_digest", "00" * 32), ("human", "x@example.com"), ("expires", 9_999_999_999_999)]
-    + [("requirement", '{"expires_in":1,"group":"reviewers","quorum":0}'), ("principal", "key:1 "), ("version", 9)],
+    [
+        ("state", "APPROVED"),
+        ("egress_digest", "00" * 32),
+        ("human", "x@example.com"),
+        ("expires", 9999999999999),
+        ("requirement", '{"expires_in":1,"group":"reviewers","quorum":0}'),
+        ("principal", "key:1 "),
+        ("version", 9),
+    ],
 )
 def test_an_approval_edited_in_the_database_decides_nothing(desk: Desk, column: str, value: Any) -> None:
     approval = desk.hold()
@@ -181,9 +197,7 @@ def test_a_spent_approval_set_back_in_the_database_does_not_send_again(desk: Des
 def test_a_vote_forged_in_the_database_is_no_vote(desk: Desk) -> None:
     approval = desk.hold(quorum=2)
     desk.vote(approval, BO)
-    desk.edit(
-        "INSERT INTO votes SELECT tenant, approval, ?, verdict, reason, digest, time, attestation FROM votes", CY
-    )
+    desk.edit("INSERT INTO votes SELECT tenant, approval, ?, verdict, reason, digest, time, attestation FROM votes", CY)
     assert len(desk.get(approval).votes) == 1
     with pytest.raises(ApprovalPending):
         desk.claim(approval)
@@ -227,13 +241,24 @@ def test_bytes_swapped_in_the_database_do_not_leave(desk: Desk) -> None:
         desk.claim(approval)
 
 
+def test_bytes_sealed_anew_by_the_guards_own_key_do_not_leave_either(desk: Desk) -> None:
+    approval = approved(desk)
+    other = replace(desk.request().egress, url="https://elsewhere.example")
+    desk.store.transact(lambda tx: tx.run("DELETE FROM approval_payloads"))
+    desk.store.transact(lambda tx: record.seal(tx, desk.vault, approval, other, b"", b"salt"))
+    with pytest.raises(GuardUnavailable, match="not the approved one"):
+        desk.claim(approval)
+
+
 def test_the_attestation_of_one_installation_is_worth_nothing_in_another(desk: Desk, tmp_path: Any) -> None:
     approval = approved(desk)
     foreign = Desk(tmp_path / "foreign")
     try:
         with pytest.raises(GuardUnavailable, match="altered"):
             desk.store.transact(
-                lambda tx: foreign.approvals.claim(tx, approval.tenant, approval.id, desk.principal(ANN), decision(), "1:x")
+                lambda tx: foreign.approvals.claim(
+                    tx, approval.tenant, approval.id, desk.principal(ANN), decision(), "1:x"
+                )
             )
     finally:
         foreign.store.close()

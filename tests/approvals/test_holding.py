@@ -85,7 +85,9 @@ def test_a_caller_without_an_accountable_human_needs_two_people(desk: Desk) -> N
 def test_what_leaves_and_what_was_written_are_sealed(desk: Desk) -> None:
     approval = desk.hold()
     stored = desk.store.read(
-        lambda tx: [tuple(r) for t in ("approvals", "approval_payloads", "outbox") for r in tx.all(f"SELECT * FROM {t}")]
+        lambda tx: [
+            tuple(r) for t in ("approvals", "approval_payloads", "outbox") for r in tx.all(f"SELECT * FROM {t}")
+        ]
     )
     assert "Jane Roe" not in repr(stored)
     assert "PERSON_abcdefghij" not in repr(stored)

@@ -96,7 +96,9 @@ class Life(RuleBasedStateMachine):
         assert version <= now.version
         self.seen[i] = (now.state, now.version)
 
-    @rule(which=st.integers(0, 1), who=_PEOPLE, verdict=st.sampled_from(["approve", "approve", "deny", "request_changes"]))
+    @rule(
+        which=st.integers(0, 1), who=_PEOPLE, verdict=st.sampled_from(["approve", "approve", "deny", "request_changes"])
+    )
     def vote(self, which: int, who: str, verdict: str) -> None:
         self.attempt(which, lambda a: self.desk.vote(a, who, verdict))
 

@@ -119,6 +119,8 @@ def test_only_the_requester_cancels_and_only_a_reviewer_revokes(desk: Desk) -> N
         desk.store.transact(lambda tx: desk.approvals.cancel(tx, approval.tenant, approval.id, bo))
     with pytest.raises(NotAllowed):
         desk.store.transact(lambda tx: desk.approvals.revoke(tx, approval.tenant, approval.id, ann))
-    assert desk.store.transact(lambda tx: desk.approvals.revoke(tx, approval.tenant, approval.id, bo)).state == "REVOKED"
+    assert (
+        desk.store.transact(lambda tx: desk.approvals.revoke(tx, approval.tenant, approval.id, bo)).state == "REVOKED"
+    )
     with pytest.raises(errors.ApprovalDenied):
         desk.claim(approval)

@@ -188,11 +188,11 @@ def test_wrapped_client_is_one_of_its_class_and_the_original_is_untouched(
 
 
 def test_options_and_a_new_http_client_stay_guarded(local: LocalGuard, upstream: EchoUpstream, fakes: Fakes) -> None:
-    module = sys.modules[openai.OpenAI(api_key="k")._client.__class__.__mro__[1].__module__.partition(".")[0]]
     email = fakes.email()
     with Guard(local.settings) as guard:
         client = openai.OpenAI(base_url=upstream.url + "/v1", api_key="k")
         wrapped = llmguard.wrap(client, guard)
+        module: Any = sys.modules[type(wrapped._client).__module__.partition(".")[0]]
         for again in (wrapped.with_options(timeout=9), wrapped.copy(http_client=module.Client())):
             again.chat.completions.create(model="m", messages=user(email))  # type: ignore[arg-type]
             assert email not in upstream.received[-1].body.decode()

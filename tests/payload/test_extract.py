@@ -51,6 +51,18 @@ TREES = st.recursive(
 )
 
 
+def unwrapped(value: Any) -> Any:
+    """A tree with JSON in strings parsed: how those strings spell their characters is not compared."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return value
+    if isinstance(value, dict):
+        return {k: unwrapped(v) for k, v in value.items()}
+    return [unwrapped(v) for v in value] if isinstance(value, list) else value
+
+
 @given(TREES, st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_every_string_is_seen_wherever_it_is_planted(tree: Any, ascii_: bool) -> None:
@@ -59,13 +71,11 @@ def test_every_string_is_seen_wherever_it_is_planted(tree: Any, ascii_: bool) ->
     )
     found = extract(call(raw.encode()))
     assert found.rebuild({}) is found.raw
-    planted = {
-        i: part.text + "CANARY" for i, part in enumerate(found.parts) if part.redactable and part.place == "body"
-    }
-    again = extract(call(found.rebuild(planted)))
-    assert sum("CANARY" in part.text for part in again.parts) >= len(planted) or not planted
-    restored = again.rebuild({i: p.text.replace("CANARY", "") for i, p in enumerate(again.parts) if "CANARY" in p.text})
-    assert json.loads(restored) == json.loads(raw) or '"' in raw
+    edits = {i: f"CANARY{i}" for i, p in enumerate(found.parts) if p.redactable}
+    again = extract(call(found.rebuild(edits)))
+    assert {p.text for p in again.parts} >= set(edits.values())
+    back = {i: found.parts[int(p.text[6:])].text for i, p in enumerate(again.parts) if p.text.startswith("CANARY")}
+    assert unwrapped(json.loads(again.rebuild(back))) == unwrapped(json.loads(raw))
 
 
 def test_only_edited_literals_change_at_every_level() -> None:
@@ -87,9 +97,8 @@ def test_keys_are_parts_and_can_be_redacted() -> None:
 
 
 def test_long_numbers_are_seen_but_not_rewritten() -> None:
-    found = parts(
-        b'{"a": {"ssn": 123456789}, "t": 1700000000, "created_at": 1700000000, "small": 12345678, "e": 4.111111111e15}'
-    )
+    numbers = b'"t": 1700000000, "created_at": 1700000000, "small": 12345678, "e": 4.111111111e15'
+    found = parts(b'{"a": {"ssn": 123456789}, ' + numbers + b"}")
     assert found["/a/ssn"] == TextPart("123456789", "/a/ssn", "user", "ssn", "body", False)
     assert {p.text for p in found.values() if p.place == "body"} == {"123456789", "1700000000", "4.111111111e15"}
 
@@ -190,7 +199,7 @@ def test_path_query_and_headers_are_seen_decoded_and_never_rewritten() -> None:
         ("user-agent", "Jane Doe"),
         ("x-customer", "bob@x.com"),
     )
-    found = extract(call(None, "/files/jane%40x.com", "GET", "limit=10&order=asc&q=a%40b+c&m%40x=1", headers)).parts
+    found = extract(call(None, "/files/jane%40x.com", "GET", "limit=10&order=asc&after=a%40b+c&m%40x=1", headers)).parts
     assert [(p.place, p.text) for p in found] == [
         ("path", "jane@x.com"),
         ("query", "a@b c"),
@@ -199,7 +208,7 @@ def test_path_query_and_headers_are_seen_decoded_and_never_rewritten() -> None:
         ("header", "Jane Doe"),
         ("header", "bob@x.com"),
         ("header", "x-customer"),
-    ] or {p.text for p in found} >= {"jane@x.com", "a@b c", "m@x", "Jane Doe", "bob@x.com", "x-customer"}
+    ]
     assert not any(p.redactable for p in found)
 
 
@@ -228,6 +237,14 @@ def test_what_no_scan_can_read_is_named() -> None:
     assert found.parts == ()
     assert extract(call({"messages": [{"role": "user", "content": "hi"}]})).unscanned == ()
     assert "data:text/plain;base64,aGVsbG8=" in texts({"x": "data:text/plain;base64,aGVsbG8="})
+
+
+def test_intentional_secrets_are_seen_and_never_rewritten() -> None:
+    found = parts({"tools": [{"type": "mcp", "server_label": "x", "authorization": "some token"}]})
+    assert not found["/tools/0/authorization"].redactable
+    sealed = extract(call({"input": [{"type": "reasoning", "encrypted_content": "gAAAAAB_x-y=="}]}, "/responses"))
+    assert (sealed.unscanned, sealed.parts) == (("encrypted",), ())
+    assert "call Jane please" in texts({"input": [{"encrypted_content": "call Jane please"}]})
 
 
 def test_reprs_do_not_show_text() -> None:

@@ -57,7 +57,9 @@ def test_a_key_of_the_data_plane_is_worth_nothing_here(plane: Plane) -> None:
     assert "sessions of people only" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "guard.example.evil.example", "", "127.0.0.1.evil.example:80", "[::1"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "guard.example.evil.example", "", "127.0.0.1.evil.example:80", "[::1"]
+)
 def test_an_unknown_host_is_refused(plane: Plane, host: str) -> None:
     assert plane.call("GET", "/healthz", headers={"host": host}).status_code == 421
 
@@ -125,9 +127,22 @@ def test_attempts_are_forgotten_after_a_minute_and_take_bounded_room() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b'"x"', b"{", b'{"code": 1}', b'{"code": "x", "code": "y"}', b'{"code": "x", "more": 1}', b'\xef\xbb\xbf{"code":"x"}']
-    + [b'{"code": NaN}', b'{"code": "\\ud800"}', b"\xff", b"[" * 60000, b"{}"],
-)  # fmt: skip
+    [
+        b"",
+        b"[]",
+        b'"x"',
+        b"{",
+        b'{"code": 1}',
+        b'{"code": "x", "code": "y"}',
+        b'{"code": "x", "more": 1}',
+        b'\xef\xbb\xbf{"code":"x"}',
+        b'{"code": NaN}',
+        b'{"code": "\\ud800"}',
+        b"\xff",
+        b"[" * 60000,
+        b"{}",
+    ],
+)
 def test_what_is_not_exactly_the_expected_json_is_refused(plane: Plane, content: bytes) -> None:
     headers = {"content-type": "application/json"}
     answer = plane.call("POST", "/guard/v1/login", content=content, headers=headers)
@@ -226,7 +241,9 @@ def test_other_tenants_are_not_there(plane: Plane) -> None:
         answer = plane.call(method, f"/guard/v1/approvals/{approval.id}{end}", BO, tenant="other", json=body)
         assert answer.status_code == 404
     assert plane.call("GET", "/guard/v1/approvals", BO, tenant="other").json()["approvals"] == []
-    assert [p["tenant"] for p in plane.call("GET", "/guard/v1/people", BO, tenant="other").json()["people"]] == ["other"]
+    assert [p["tenant"] for p in plane.call("GET", "/guard/v1/people", BO, tenant="other").json()["people"]] == [
+        "other"
+    ]
 
 
 def test_the_requester_cancels_and_a_reviewer_takes_back(plane: Plane) -> None:

@@ -221,9 +221,7 @@ def test_detector_that_raises_sends_nothing_and_the_process_lives_on(
     assert door.ask(chat("still alive"))[0] == 200
 
 
-def test_locked_store_sends_nothing(
-    local_with: Callable[..., LocalGuard], upstream: EchoUpstream
-) -> None:
+def test_locked_store_sends_nothing(local_with: Callable[..., LocalGuard], upstream: EchoUpstream) -> None:
     local = local_with(lock_timeout=0.3)
     local.person("ann@example.org")
     door = Door(local, local.key("app", "ann@example.org"))

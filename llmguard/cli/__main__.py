@@ -1,0 +1,5 @@
+"""``python -m llmguard.cli``."""
+
+from llmguard.cli import main
+
+main()

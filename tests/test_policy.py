@@ -1,0 +1,104 @@
+"""Decisions: the shipped policy, first match, and errors that refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from llmguard.errors import ConfigError, GuardUnavailable
+from llmguard.model import Body, Call, Destination, Finding, Operation, Principal, Risk, TextPart
+from llmguard.policy import Policy
+
+FINDING = Finding(0, 3, "EMAIL", "pii", 0.9, "test", "medium")
+BODY = TextPart("abc", "/messages/0/content")
+
+
+def call(kind: Any = "inference", rendered: bool = False, human: str | None = "ann@example.org") -> Call:
+    return Call(
+        id="01",
+        principal=Principal("key:1", "default", "service", "app", human),
+        operation=Operation("op", "POST", "/op", kind, rendered=rendered),
+        destination=Destination("p", "http://p/v1"),
+        method="POST",
+        path="/op",
+        query="",
+        headers=(),
+        body=Body("empty"),
+        account="a",
+        received=1_700_000_000_000,
+    )
+
+
+SHIPPED = [
+    ("inference", False, [], 0, 0, "redact", "default"),
+    ("inference", False, [BODY], 40, 5, "redact", "default"),
+    ("administration", False, [], 0, 0, "block", "administration"),
+    ("unknown", False, [], 0, 0, "block", "administration"),
+    ("inference", False, [replace(BODY, place="query", redactable=False)], 9, 9, "block", "address"),
+    ("inference", True, [BODY], 9, 0, "require_approval", "drawn-or-spoken"),
+    ("inference", False, [replace(BODY, redactable=False)], 9, 9, "require_approval", "not-redactable"),
+    ("training", False, [BODY], 29, 2, "redact", "default"),
+    ("training", False, [BODY], 30, 2, "require_approval", "training"),
+    ("inference", False, [BODY], 99, 70, "require_approval", "residual-risk"),
+]
+
+
+@pytest.mark.parametrize(("kind", "rendered", "parts", "inherent", "residual", "verdict", "rule"), SHIPPED)
+def test_shipped_policy(
+    kind: str, rendered: bool, parts: list[TextPart], inherent: int, residual: int, verdict: str, rule: str
+) -> None:
+    found = [(p, FINDING) for p in parts]
+    decision = Policy().decide(call(kind, rendered), found, Risk(inherent, residual))
+    assert (decision.verdict, decision.rule) == (verdict, rule)
+
+
+def test_first_rule_that_holds_decides() -> None:
+    policy = Policy([{"name": "a", "when": "true", "verdict": "allow"}, {"name": "b", "verdict": "block"}])
+    assert policy.decide(call(), [], Risk(0, 0)).rule == "a"
+
+
+def test_without_a_rule_what_cannot_be_redacted_is_blocked() -> None:
+    found = [(replace(BODY, redactable=False), FINDING)]
+    assert Policy([]).decide(call(), found, Risk(9, 9)).verdict == "block"
+
+
+@pytest.mark.parametrize(
+    "when", ["findings[3].type == 'X'", "call.nothing == 1", "1 / 0 == 1", "call.operation", "risk.inherent"]
+)
+def test_condition_that_errs_or_is_not_a_truth_value_refuses(when: str) -> None:
+    with pytest.raises(GuardUnavailable, match="odd"):
+        Policy([{"name": "odd", "when": when, "verdict": "allow"}]).decide(call(), [], Risk(0, 0))
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ({"verdict": "perhaps"}, "verdict is one of"),
+        ({"verdict": "allow", "wen": "true"}, "no key 'wen'"),
+        ({"verdict": "allow", "when": "nobody == 1"}, "rule 1"),
+        ({"verdict": "allow", "when": "1 + 1"}, "not true or false"),
+        ({"verdict": "block", "quorum": 0}, "quorum"),
+        ({"verdict": "block", "expires_in": 1}, "expires_in"),
+        ({"verdict": "block", "group": ""}, "group"),
+    ],
+)
+def test_rule_that_cannot_be_used_is_an_error_of_configuration(rule: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Policy([rule])
+
+
+def test_unaccountable_caller_needs_two_people() -> None:
+    policy = Policy([{"name": "hold", "verdict": "require_approval"}])
+    alone = policy.decide(call(human=None), [], Risk(0, 0)).requirement
+    known = policy.decide(call(), [], Risk(0, 0)).requirement
+    assert alone
+    assert known
+    assert (alone.quorum, known.quorum) == (2, 1)
+
+
+def test_version_names_the_rules() -> None:
+    one = Policy([{"name": "a", "verdict": "allow"}])
+    assert one.version == Policy([{"verdict": "allow", "name": "a"}]).version
+    assert one.version != Policy([{"name": "a", "verdict": "block"}]).version

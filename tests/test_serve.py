@@ -1,0 +1,203 @@
+"""``llmguard serve`` as its operator runs it: a process of its own, killed and started again."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmguard.testing import EchoUpstream, Fakes
+
+RULES = """
+[[rules]]
+name = "secrets"
+when = 'findings.exists(f, f.category == "secret")'
+verdict = "require_approval"
+reason = "a secret is in it"
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@dataclass
+class Operator:
+    """Somebody at a terminal: commands, a server to start and kill, and HTTP to both planes."""
+
+    folder: Path
+    upstream: EchoUpstream
+    port: int
+    control_port: int
+    server: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "LLMGUARD_CONFIG": str(self.folder / "config.toml"),
+            "LLMGUARD_UPSTREAM_KEY": "key-of-the-provider",
+        }
+
+    def run(self, *arguments: str, who: str = "operator", ok: bool = True) -> str:
+        environment = self.environment | {"LLMGUARD_CREDENTIALS": str(self.folder / f"{who}.json")}
+        done = subprocess.run(
+            [sys.executable, "-m", "llmguard.cli", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (done.returncode == 0) is ok, done.stderr
+        return done.stdout if ok else done.stderr
+
+    def start(self) -> float:
+        """Seconds from the start of the process to the first answer of /healthz."""
+        began = time.monotonic()
+        with (self.folder / "stderr").open("ab") as errors:
+            command = [sys.executable, "-m", "llmguard.cli", "serve"]
+            self.server = subprocess.Popen(command, env=self.environment, stderr=errors)
+        while time.monotonic() - began < 30:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as answer:
+                    assert answer.status == 200
+                    return time.monotonic() - began
+            except OSError:
+                assert self.server.poll() is None, (self.folder / "stderr").read_text()
+                time.sleep(0.01)
+        raise AssertionError("serve did not answer")
+
+    def kill(self) -> None:
+        assert self.server
+        self.server.send_signal(signal.SIGKILL)
+        self.server.wait(10)
+
+    def stop(self) -> int:
+        assert self.server
+        self.server.send_signal(signal.SIGTERM)
+        return self.server.wait(20)
+
+    def ask(self, key: str, content: str) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": content}]})
+        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        connection.request("POST", "/v1/chat/completions", body, headers)
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+        connection.close()
+        return response.status, answer
+
+    def login(self, email: str, who: str) -> None:
+        """Adds a person (before two are active, the operator does it alone) and logs them in."""
+        code = self.run("users", "add", email).split()[0]
+        self.run("login", "--code", code, "--url", f"http://127.0.0.1:{self.control_port}", who=who)
+
+
+@pytest.fixture
+def operator(tmp_path: Path, upstream: EchoUpstream) -> Iterator[Operator]:
+    made = Operator(tmp_path, upstream, free_port(), free_port())
+    (tmp_path / "config.toml").write_text(
+        f'data = "data"\nport = {made.port}\ncontrol_port = {made.control_port}\nupstream = "{upstream.url}"\n'
+        f'control_url = "http://127.0.0.1:{made.control_port}"\nupstream_name = "echo"\n{RULES}'
+    )
+    yield made
+    if made.server and made.server.poll() is None:
+        made.kill()
+
+
+def test_held_call_survives_a_kill_is_decided_and_goes_through_once(operator: Operator, fakes: Fakes) -> None:
+    operator.start()
+    operator.login("ann@example.org", "ann")
+    key = operator.run("keys", "add", "app", "--human", "ann@example.org").strip()
+    operator.login("bob@example.org", "bob")
+    token = fakes.token()
+    status, held = operator.ask(key, token)
+    assert (status, held["error"]["code"]) == (409, "approval_pending")
+    operator.kill()
+    operator.start()
+    id_ = held["error"]["approval_id"]
+    assert id_ in operator.run("approvals", "list", who="bob")
+    assert token not in operator.run("approvals", "show", id_, who="bob")
+    refused = operator.run("approvals", "approve", id_, who="ann", ok=False)
+    assert "somebody else" in refused
+    assert operator.ask(key, token)[1]["error"]["code"] == "approval_pending"
+    operator.run("approvals", "approve", id_, who="bob")
+    status, answer = operator.ask(key, token)
+    assert (status, answer["choices"][0]["message"]["content"]) == (200, f"You wrote: {token}")
+    assert operator.ask(key, token)[1]["error"]["code"] == "already_executed"
+    assert len(operator.upstream.received) == 1
+    assert token not in operator.upstream.received[0].body.decode()
+    assert operator.stop() == 0
+    assert "the log holds" in operator.run("audit", "verify")
+    assert token not in (operator.folder / "stderr").read_text()
+
+
+def test_vote_forged_in_the_database_does_not_survive_the_claim(operator: Operator, fakes: Fakes) -> None:
+    operator.start()
+    operator.login("ann@example.org", "ann")
+    key = operator.run("keys", "add", "app", "--human", "ann@example.org").strip()
+    operator.login("bob@example.org", "bob")
+    token = fakes.token()
+    _, held = operator.ask(key, token)
+    id_ = held["error"]["approval_id"]
+    with sqlite3.connect(operator.folder / "data" / "llmguard.db") as db:
+        row = db.execute("SELECT tenant, egress_digest FROM approvals WHERE id = ?", (id_,)).fetchone()
+        db.execute(
+            "INSERT INTO votes VALUES (?, ?, 'bob@example.org', 'approve', '', ?, 1, 'forged')", (row[0], id_, row[1])
+        )
+        db.execute("UPDATE approvals SET state = 'APPROVED' WHERE id = ?", (id_,))
+    db.close()
+    status, answer = operator.ask(key, token)
+    assert status in (403, 409, 503), answer
+    assert not operator.upstream.received
+
+
+def test_reviewers_session_is_worth_nothing_on_the_data_plane_nor_a_key_on_the_control_plane(
+    operator: Operator, fakes: Fakes
+) -> None:
+    operator.start()
+    operator.login("ann@example.org", "ann")
+    key = operator.run("keys", "add", "app", "--human", "ann@example.org").strip()
+    session = json.loads((operator.folder / "ann.json").read_text())["token"]
+    assert operator.ask(session, "hello")[0] == 401
+    connection = http.client.HTTPConnection("127.0.0.1", operator.control_port, timeout=20)
+    connection.request("GET", "/guard/v1/approvals", headers={"authorization": f"Bearer {key}"})
+    assert connection.getresponse().status == 401
+    connection.close()
+
+
+def test_same_value_has_the_same_placeholder_after_a_restart(operator: Operator, fakes: Fakes) -> None:
+    operator.start()
+    operator.login("ann@example.org", "ann")
+    key = operator.run("keys", "add", "app", "--human", "ann@example.org").strip()
+    email = fakes.email()
+    operator.ask(key, email)
+    operator.kill()
+    operator.start()
+    operator.ask(key, email)
+    one, two = (r.body for r in operator.upstream.received)
+    assert one == two
+    assert email.encode() not in one
+
+
+def test_port_in_use_is_said_plainly(operator: Operator) -> None:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", operator.port))
+        s.listen()
+        assert "choose another port" in operator.run("serve", ok=False)
