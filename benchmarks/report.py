@@ -44,11 +44,21 @@ def timed(work: Callable[[], object], seconds: float, least: int = 7) -> dict[st
     return {"p50_us": median(taken), "q1_us": low, "q3_us": high, "calls": len(taken)}
 
 
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that ``share`` of ``values`` do not exceed (nearest rank)."""
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, int(share * len(ranked)))]
+
+
+def say(text: str) -> None:
+    Console().print(text, highlight=False)
+
+
 def show(facts: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Prints the facts, then the rows; every row has the same keys."""
     console = Console()
     if not console.is_terminal:
-        console = Console(width=120)  # or a pipe cuts the table at 80
+        console = Console(width=150)  # or a pipe cuts the table at 80
     for name, value in facts.items():
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
         console.print(f"{name}: {text}", highlight=False)
@@ -61,6 +71,8 @@ def show(facts: Mapping[str, Any], rows: Sequence[Row]) -> None:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
     if isinstance(value, float):
         return f"{value:,.1f}" if value >= 10 else f"{value:.3f}"
     return str(value)

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -20,6 +20,8 @@ import platformdirs
 from llmguard.errors import ConfigError
 from llmguard.model import DEFAULT_TENANT, Destination, Trust
 
+HoldForm = Literal["wait", "ticket"]
+OnClientGone = Literal["keep", "cancel"]
 DATABASE = "llmguard.db"
 """The database's name in ``data``."""
 
@@ -66,12 +68,18 @@ class Settings:
     """``internal``, ``contract`` or ``public``."""
     upstream_key: str | None = field(default=None, repr=False)
     """The provider's API key; better in ``LLMGUARD_UPSTREAM_KEY`` than in a file."""
+    key: str | None = field(default=None, repr=False)
+    """The ``lg_`` key that says who calls from this process (wrapped clients, actions); better in ``LLMGUARD_KEY``."""
     pass_through: bool = False
     """Forward the caller's own provider key instead of ``lg_`` keys (a weaker mode)."""
     detectors: tuple[Path, ...] = ()
     """Further detector files."""
     secret_tools: tuple[str, ...] = ()
     """Tools whose arguments may receive secrets that came from system or tool text."""
+    names: bool | None = None
+    """Look for names and addresses of people; default: where the packages of ``llmguard[names]`` are installed."""
+    names_budget: int = 64 * 1024
+    """Characters of new text of one call that are looked through for names; what is left counts as ``unscanned``."""
     max_json_bytes: int = 32 * 1024 * 1024
     """Largest JSON body of a request."""
     max_answer_bytes: int = 64 * 1024 * 1024
@@ -82,6 +90,16 @@ class Settings:
     """Seconds between two pieces of an answer."""
     lock_timeout: float = 10.0
     """Seconds to wait for a database that another process has locked."""
+    hold: HoldForm = "wait"
+    """What a held call gets: ``wait`` keeps it on the line, ``ticket`` answers 409 at once, to be sent again later."""
+    hold_wait: float = 50.0
+    """Longest silence of a held call before it is answered 409 (and joins again when it is re-sent)."""
+    on_client_gone: OnClientGone = "keep"
+    """What becomes of an approval whose caller hangs up while it waits: ``keep`` or ``cancel``."""
+    replay_window: float = 600.0
+    """Seconds in which a retry of an executed call gets the same answer again; 0 keeps no answers."""
+    max_waiting: int = 200
+    """Approvals that one caller may have waiting; above it 503."""
     rules: tuple[Mapping[str, Any], ...] | None = None
     """The policy's rules (``[[rules]]``); default: the shipped policy."""
 
@@ -95,8 +113,13 @@ class Settings:
             or parts.username
         ):
             raise ConfigError("upstream must be an http(s) URL without credentials, query or fragment")
-        if self.upstream_trust not in get_args(Trust):
-            raise ConfigError(f"upstream_trust is one of {', '.join(get_args(Trust))}")
+        words = {"upstream_trust": Trust, "hold": HoldForm, "on_client_gone": OnClientGone}
+        for name, allowed in words.items():
+            if getattr(self, name) not in get_args(allowed):
+                raise ConfigError(f"{name} is one of {', '.join(get_args(allowed))}")
+        for name in ("hold_wait", "replay_window", "max_waiting"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name} must be 0 or more")
 
     @property
     def destination(self) -> Destination:

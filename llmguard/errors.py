@@ -21,7 +21,8 @@
         ├── ApprovalDenied          403 approval_denied
         ├── ApprovalExpired         403 approval_expired
         ├── ApprovalImpossible      403 approval_impossible: no eligible reviewer
-        ├── ApprovalPending         409 approval_pending: try again, or wait for people
+        ├── ApprovalPending         409 approval_pending: people have not decided; the same request joins
+        │   └── ApprovalTicket      the same, at once: come back when they have
         ├── ApprovalExecuting       409 approval_executing: the same bytes are on their way
         ├── ApprovalIndeterminate   409 approval_indeterminate: bytes may have left
         └── AlreadyExecuted         409 already_executed: the approval is spent
@@ -30,6 +31,9 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+
+ERROR_HEADER = "x-llmguard-error"
+"""Marks an answer of the guard itself, with the error's code: providers cannot send it through."""
 
 
 class LLMGuardError(Exception):
@@ -59,7 +63,7 @@ class LLMGuardError(Exception):
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """Response headers that steer the SDK's own retries."""
-        pairs = [("x-should-retry", "true" if self.retry else "false")]
+        pairs = [("x-should-retry", "true" if self.retry else "false"), (ERROR_HEADER, self.code)]
         if self.retry_after is not None:
             pairs.append(("retry-after", str(self.retry_after)))
         if self.approval_id:
@@ -194,10 +198,19 @@ class ApprovalImpossible(CallRefused):
 
 
 class ApprovalPending(CallRefused):
-    """The call waits for people. In ticket form the caller sends it again after the decision."""
+    """The call waited for people as long as it may be silent. Sent again, it joins the same approval."""
 
     status = 409
     code = "approval_pending"
+    retry = True
+    retry_after: ClassVar[int | None] = 5
+
+
+class ApprovalTicket(ApprovalPending):
+    """The call does not wait: the caller keeps the approval's id and sends it again after the decision."""
+
+    retry = False
+    retry_after = None
 
 
 class ApprovalExecuting(CallRefused):

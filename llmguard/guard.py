@@ -10,18 +10,19 @@ import asyncio
 import getpass
 import logging
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
-from llmguard import audit, catalogue
-from llmguard.approvals import Approvals
+from llmguard import actions, audit, catalogue, identity
+from llmguard.approvals import UNDECIDED, Approvals, WaitingRoom
 from llmguard.config import DATABASE, Settings, load
-from llmguard.detection import Engine
+from llmguard.detection import Engine, Scanner, chosen
 from llmguard.errors import GuardUnavailable, LLMGuardError, RequestTooLarge
 from llmguard.model import (
+    Approval,
     AuditEntry,
     Body,
     Call,
@@ -50,6 +51,7 @@ from llmguard.pipeline import (
     Kit,
     LoadGrants,
     NextChunk,
+    Recall,
     Receipt,
     Scan,
     Send,
@@ -61,9 +63,15 @@ from llmguard.risk import Exposure, assess_in
 from llmguard.store import Store, Transaction, placeholders, wall_ms
 from llmguard.vault import Keyring, Vault
 
+P = ParamSpec("P")
+T = TypeVar("T")
 log = logging.getLogger("llmguard")
 LARGE = 64 * 1024
 """Characters of text above which a scan leaves the event loop."""
+MARGIN = 5.0
+"""Seconds before a client's read timeout at which a held call has its answer."""
+PULSE = 5.0
+"""Seconds between signs of life of a held stream."""
 UNKNOWN = Operation("unknown", "", "", "unknown")
 
 
@@ -106,20 +114,35 @@ class Redacted:
 class Guard:
     """State in ``settings.data``, safe for several processes. ``Guard()`` uses the user's configuration and folders."""
 
-    def __init__(self, settings: Settings | None = None, *, advisory: bool = True) -> None:
-        """``advisory`` marks approvals that are decided on a host whose database the requester can write."""
+    def __init__(self, settings: Settings | None = None, *, names: bool | None = None, advisory: bool = True) -> None:
+        """``names`` says whether names and addresses of people are looked for, whatever the settings say.
+
+        ``advisory`` marks approvals that are decided on a host whose database the requester can write.
+        """
         self.settings = settings or load()
+        if names is not None:
+            self.settings = replace(self.settings, names=names)
         self.vault = Vault(Keyring.open(self.settings.data / "keys"))
         self.store = Store(self.settings.data / DATABASE, timeout=self.settings.lock_timeout)
-        self.engine = Engine(catalogue.load(self.settings.detectors), cache=self.settings.data / "cache")
-        self.approvals = Approvals(
-            self.vault, advisory=advisory, url=self.settings.approval_url or self.settings.control_url
+        self.scanner = Scanner(
+            Engine(catalogue.load(self.settings.detectors), cache=self.settings.data / "cache"),
+            chosen(self.settings.names),
+            budget=self.settings.names_budget,
         )
+        self.approvals = Approvals(
+            self.vault,
+            advisory=advisory,
+            url=self.settings.approval_url or self.settings.control_url,
+            max_waiting=self.settings.max_waiting,
+            replay_window=self.settings.replay_window,
+        )
+        self.room = WaitingRoom(self.store)
         self.kit = Kit(
             self.vault,
             Policy(self.settings.rules),
             frozenset(self.settings.secret_tools),
             self.settings.max_answer_bytes,
+            self.settings.on_client_gone == "cancel",
         )
         self.owner = f"{os.getpid()}:{new_id(wall_ms())}"
         self.origin = f"llmguard/{self.vault.keyring.log_id()}"
@@ -130,7 +153,9 @@ class Guard:
         return cls(load(path))
 
     def close(self) -> None:
-        """Commits what is under way. A closed guard refuses every call."""
+        """Commits what is under way; sends away whoever waits for people. A closed guard refuses every call."""
+        self.room.close()
+        self.scanner.close()
         self.store.close()
 
     def __enter__(self) -> Guard:
@@ -143,13 +168,13 @@ class Guard:
 
     def scan(self, text: str) -> list[Finding]:
         """Findings in ``text``: sorted, never overlapping, offsets in code points."""
-        return list(self.engine.scan((TextPart(text, "text"),))[0])
+        return list(self.scanner.scan((TextPart(text, "text"),), self.local_principal())[0])
 
     def redact(self, text: str) -> Redacted:
         """Replaces every finding by its placeholder and remembers the originals, for this principal, sealed."""
         part = TextPart(text, "text")
-        findings = self.engine.scan((part,))
         principal = self.local_principal()
+        findings = self.scanner.scan((part,), principal)
         taken: frozenset[str] = frozenset()
         while True:
             redaction = redact(self.vault, principal.tenant, (part,), findings, taken)
@@ -189,9 +214,35 @@ class Guard:
 
     # ----------------------------------------------------------------- calls
 
+    def action(self, name: str, *, wait: float | None = None) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        """Decorates a function, sync or async: people have to approve it before it runs, with exactly its arguments.
+
+        ``wait`` in seconds; None: until they have decided or the approval expires. Raises ConfigError for a bad name;
+        the decorated function raises ApprovalPending, ApprovalDenied, ApprovalExpired, AlreadyExecuted.
+        """
+        return actions.gate(self, name, wait)
+
+    def run(self, call: Call, upstream: Upstream) -> Iterator[Head | bytes]:
+        """The answer of a call: drives the pipeline over this guard and ``upstream``."""
+        return drive(self, self.flow(call), upstream)
+
+    def arun(self, call: Call, upstream: AsyncUpstream) -> AsyncIterator[Head | bytes]:
+        """The same on an event loop."""
+        return adrive(self, self.flow(call), upstream)
+
+    def now(self) -> int:
+        """UTC milliseconds."""
+        return wall_ms()
+
     def local_principal(self) -> Principal:
-        """Who calls in this process: the operating system's user, accountable to nobody that we know."""
-        return Principal(f"local:{os.getuid()}", self.settings.tenant, "service", getpass.getuser())
+        """Who calls in this process: the principal of the setting ``key``, else the operating system's user.
+
+        Nobody is accountable for the latter. Raises Unauthenticated for a key that does not count.
+        """
+        token = self.settings.key
+        if token is None:
+            return Principal(f"local:{os.getuid()}", self.settings.tenant, "service", getpass.getuser())
+        return self.store.read(lambda tx: identity.authenticate(tx, self.vault, token))
 
     def account(self, credential: str) -> str:
         """A name for a provider credential that reveals nothing of it."""
@@ -218,43 +269,93 @@ class Guard:
             account=account,
             received=now,
             path_params=tuple(params),
+            **self._form(dict(reversed(request.headers))),
         )
+
+    def _form(self, headers: Mapping[str, str]) -> dict[str, Any]:
+        """How a call waits for people: what the settings say, and what its client says of its own patience."""
+        ticket = self.settings.hold == "ticket" or headers.get("x-llmguard-mode", "").lower() == "ticket"
+        theirs = _seconds(headers.get("x-stainless-read-timeout", ""))
+        silent = self.settings.hold_wait if theirs is None else min(self.settings.hold_wait, theirs - MARGIN)
+        pulse = PULSE if theirs is None else min(PULSE, max(0.1, theirs / 3))
+        return {"ticket": ticket, "patience": max(0.0, silent), "pulse": pulse}
 
     def flow(self, call: Call) -> Flow:
         return guard_call(call, self.kit)
 
     def perform(self, effect: Effect) -> Any:
         """Performs an effect of this host's side, in the caller's thread."""
+        if isinstance(effect, AwaitApproval):
+            return self._wait(effect)
         result = self._begin(effect)
         return result.result() if isinstance(result, Future) else result
 
     async def aperform(self, effect: Effect) -> Any:
         """The same without blocking the event loop."""
+        if isinstance(effect, AwaitApproval):
+            return await self._await(effect)
         if isinstance(effect, Scan) and sum(len(p.text) for p in effect.parts) > LARGE:
-            return await asyncio.to_thread(self._begin, effect)
-        result = self._begin(effect)
-        return await asyncio.wrap_future(result) if isinstance(result, Future) else result
+            result = await asyncio.to_thread(self._begin, effect)
+        else:
+            result = self._begin(effect)
+        if not isinstance(result, Future):
+            return result
+        return result.result() if result.done() else await asyncio.wrap_future(result)
 
     def _begin(self, effect: Effect) -> Any:
         match effect:
-            case Scan(parts):
-                return self.engine.scan(parts)
+            case Scan(call, parts):
+                return self.scanner.submit(parts, call.principal)
             case LoadGrants(call, scopes):
                 return self.store.read(lambda tx: placeholders.granted(tx, self.vault, call.principal, scopes))
             case Commit():
                 return self._commit(effect)
-            case AwaitApproval(_, approval):
-                self.approvals.outcome(approval)
-                return approval
             case Claim(call, approval, decision):
                 return self.store.submit(
                     lambda tx: self.approvals.claim(tx, call.tenant, approval.id, call.principal, decision, self.owner),
                     durable=True,
                 )
+            case Recall(call, approval):
+                return self.store.read(lambda tx: self.approvals.recall(tx, call.tenant, approval.id, call.principal))
         raise GuardUnavailable(f"no side performs {type(effect).__name__}")
 
+    def _wait(self, effect: AwaitApproval) -> Approval:
+        """Until people have decided, in this thread; then, whatever woke us, what the approval is at that moment."""
+        approval = effect.approval
+        while (left := _left(effect, approval)) > 0:
+            news = self.room.enter(approval)
+            try:
+                news.result(left)
+            except TimeoutError:
+                break
+            finally:
+                self.room.leave(news)
+            approval = self.store.transact(lambda tx, a=approval: self.approvals.review(tx, a.tenant, a.id))  # type: ignore[misc]
+        return self._outcome(effect, approval)
+
+    async def _await(self, effect: AwaitApproval) -> Approval:
+        """The same on an event loop. Cancelling ends the wait at once."""
+        approval = effect.approval
+        while (left := _left(effect, approval)) > 0:
+            news = self.room.enter(approval)
+            try:
+                await asyncio.wait_for(asyncio.wrap_future(news), left)
+            except TimeoutError:
+                break
+            finally:
+                self.room.leave(news)
+            review = self.store.submit(lambda tx, a=approval: self.approvals.review(tx, a.tenant, a.id))  # type: ignore[misc]
+            approval = await asyncio.wrap_future(review)
+        return self._outcome(effect, approval)
+
+    def _outcome(self, effect: AwaitApproval, approval: Approval) -> Approval:
+        """APPROVED and EXECUTED pass; everything else is raised."""
+        if approval.state != "EXECUTED":
+            self.approvals.outcome(approval, ticket=effect.call.ticket)
+        return approval
+
     def _commit(self, effect: Commit) -> Future[Receipt] | Receipt:
-        durable = effect.hold is not None or effect.settle is not None
+        durable = effect.hold is not None or effect.settle is not None or effect.withdraw is not None
         future = self.store.submit(lambda tx: self._unit_of_work(tx, effect), durable=durable)
         if effect.wait:
             return _receipt(future)
@@ -267,7 +368,10 @@ class Guard:
         if effect.hold:
             approval = self.approvals.hold(tx, effect.hold)
         if effect.settle:
-            self.approvals.settle(tx, call.tenant, *effect.settle)
+            how = effect.settle
+            self.approvals.settle(tx, call.tenant, how.approval, how.state, how.answer)
+        if effect.withdraw and not self.room.others(effect.withdraw):
+            self.approvals.withdraw(tx, call.tenant, effect.withdraw.id, call.principal)
         return Receipt(approval=approval)
 
     def _store(self, tx: Transaction, principal: Principal, entries: Any, grants: Any, entries_of_log: Any) -> None:
@@ -305,6 +409,19 @@ def _receipt(future: Future[Receipt]) -> Future[Receipt]:
 def _log_failure(future: Future[Receipt]) -> None:
     if error := future.exception():
         log.error("an outcome was not recorded: %s", type(error).__name__)
+
+
+def _left(effect: AwaitApproval, approval: Approval) -> float:
+    """Seconds that a call goes on waiting; 0 if it need not, or may not."""
+    return (effect.until - wall_ms()) / 1000 if approval.state in UNDECIDED else 0
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if value >= 0 else None  # NaN is not
 
 
 def _body(raw: bytes, media_type: str) -> Body:
@@ -356,7 +473,7 @@ async def adrive(guard: Guard, flow: Flow, upstream: AsyncUpstream) -> AsyncIter
     """``drive`` on an event loop. Cancelling ends the call; its outcome is recorded before the cancellation goes on.
 
     What this host has begun to store is always finished: a cancellation is told to the pipeline at the next effect
-    that needs the caller or the provider, so that it never believes something undone that was done.
+    that needs the caller, the provider or people, so that it never believes something undone that was done.
     """
     answer: Any = None
     error: LLMGuardError | None = None
@@ -367,7 +484,7 @@ async def adrive(guard: Guard, flow: Flow, upstream: AsyncUpstream) -> AsyncIter
         except (StopIteration, ClientGone):
             break
         answer = error = None
-        if cancelled and isinstance(effect, Emit | Send | NextChunk):
+        if cancelled and isinstance(effect, AwaitApproval | Emit | Send | NextChunk):
             error = ClientGone("the caller is gone", sent=not isinstance(effect, Send))
             continue
         try:
@@ -379,7 +496,7 @@ async def adrive(guard: Guard, flow: Flow, upstream: AsyncUpstream) -> AsyncIter
                 case NextChunk():
                     answer = await upstream.next_chunk()
                 case _:
-                    answer, cancelled = await _finished(guard.aperform(effect), cancelled)
+                    answer, cancelled = await _performed(guard, effect, cancelled)
         except (asyncio.CancelledError, GeneratorExit) as e:
             cancelled, error = e, ClientGone("the caller is gone")
         except Exception as e:  # noqa: BLE001  as in drive
@@ -388,11 +505,11 @@ async def adrive(guard: Guard, flow: Flow, upstream: AsyncUpstream) -> AsyncIter
         raise cancelled
 
 
-async def _finished(
-    work: Coroutine[Any, Any, Any], cancelled: BaseException | None
-) -> tuple[Any, BaseException | None]:
-    """Awaits ``work`` to its end through any cancellation, which is returned beside the result."""
-    task = asyncio.ensure_future(work)
+async def _performed(guard: Guard, effect: Effect, cancelled: BaseException | None) -> tuple[Any, BaseException | None]:
+    """The result of an effect, and the cancellation that came meanwhile. It ends a wait for people, nothing else."""
+    if isinstance(effect, AwaitApproval):
+        return await guard.aperform(effect), None
+    task = asyncio.ensure_future(guard.aperform(effect))
     while not task.done():
         try:
             await asyncio.shield(task)

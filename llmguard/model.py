@@ -18,8 +18,8 @@ Severity = Literal["low", "medium", "high", "critical"]
 Origin = Literal["user", "system", "assistant", "tool"]
 """The role whose text a value stood in. It decides where the value may return."""
 Place = Literal["body", "key", "path", "query", "header"]
-Kind = Literal["inference", "stored", "training", "administration", "unknown"]
-"""What the provider does with the data of an operation."""
+Kind = Literal["inference", "stored", "training", "administration", "action", "unknown"]
+"""What becomes of the data of an operation; an action is carried out here."""
 Trust = Literal["internal", "contract", "public"]
 Verdict = Literal["allow", "redact", "require_approval", "block"]
 DEFAULT_TENANT = "default"
@@ -102,7 +102,9 @@ class Call:
     """One request about to leave. ``path`` is relative to the API's root and starts with ``/``; ``query`` has no ``?``.
 
     ``headers`` are lower-case pairs without the hygiene list (hop-by-hop, host, length, credentials, cookies, ours).
-    ``account`` names the provider account that pays, never the key itself.
+    ``account`` names the provider account that pays, never the key itself. While people have to decide, the caller
+    hears nothing for up to ``patience`` seconds, or gets a ``ticket`` at once; a stream that was opened meanwhile gets
+    a sign of life every ``pulse`` seconds.
     """
 
     id: str
@@ -117,7 +119,9 @@ class Call:
     account: str
     received: int
     path_params: tuple[tuple[str, str], ...] = ()
-    ticket: bool = True
+    ticket: bool = False
+    patience: float = 0.0
+    pulse: float = 5.0
 
     @property
     def tenant(self) -> str:
@@ -189,6 +193,14 @@ class Finding:
     confidence: float
     detector: str
     severity: Severity = "medium"
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What a scan of a call found, aligned with its parts, and the kinds of looking that were not done (``names``)."""
+
+    findings: tuple[tuple[Finding, ...], ...]
+    unscanned: tuple[str, ...] = ()
 
 
 # --------------------------------------------------------------------------- vault
@@ -286,6 +298,18 @@ class Egress:
         return f"Egress({self.method}, {self.destination}, {hidden(self.body)})"
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A provider's whole answer as it came, content-decoded and not restored."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status}, {hidden(self.body)})"
+
+
 State = Literal[
     "PENDING",
     "APPROVED",
@@ -340,7 +364,10 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """One state machine per held call or action, bound to an egress digest. ``version`` counts transitions."""
+    """One state machine per held call or action, bound to an egress digest. ``version`` counts transitions.
+
+    ``returned`` counts how often the provider was too busy (429) and the approval came back unspent.
+    """
 
     id: str
     tenant: str
@@ -362,7 +389,20 @@ class Approval:
     created: int
     expires: int
     updated: int
+    returned: int = 0
     votes: tuple[Vote, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How the execution of an approval ended. APPROVED: the provider was too busy, nothing is spent.
+
+    ``answer`` is what a retry of the same request receives for a while, instead of being sent again.
+    """
+
+    approval: str
+    state: Literal["EXECUTED", "FAILED", "INDETERMINATE", "APPROVED"]
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,22 +4,33 @@
             ─▶ restore ─▶ [commit outcome]
 
 * Nothing is sent before the decision is committed; a commit that fails sends nothing.
-* What needs an approval is sent from the claimed, frozen egress: the bytes that people saw, once.
+* What needs an approval is sent from the claimed, frozen egress: the bytes that people saw, once. A retry of what was
+  sent gets the answer that was kept, through the same restorer.
+* Whoever hangs up while people decide has nothing sent afterwards.
 * A stream is owned here until its outcome is recorded, also when the client or the provider is gone.
 
 ``guard_call`` yields effects and receives their results; errors are thrown into it. The drivers in ``guard`` perform
-the effects. Time is ``call.received``.
+the effects. Time is ``call.received``, and what an effect is told to wait for.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
-from llmguard.errors import CallBlocked, CallRefused, GuardUnavailable, LLMGuardError, UpstreamError
+from llmguard.errors import (
+    ApprovalExecuting,
+    ApprovalPending,
+    CallBlocked,
+    CallRefused,
+    GuardUnavailable,
+    LLMGuardError,
+    UpstreamError,
+)
 from llmguard.model import (
+    Answer,
     Approval,
     AuditEntry,
     Call,
@@ -29,6 +40,8 @@ from llmguard.model import (
     Grant,
     Hold,
     Risk,
+    Scanned,
+    Settlement,
     TextPart,
     VaultEntry,
 )
@@ -44,14 +57,19 @@ from llmguard.vault import Vault
 
 Findings = tuple[tuple[Finding, ...], ...]
 MAX_COLLISIONS = 4
+MAX_KEPT = 8 * 1024 * 1024
+"""Bytes of the largest answer to a held call that is kept for its retries."""
+FIRST_SIGN = 10.0
+"""Seconds that a held stream waits for a real status before it is opened."""
 
 # --------------------------------------------------------------------------- effects
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Look through the parts. Result: findings, aligned with the parts."""
+    """Look through the parts of a call. Result: Scanned."""
 
+    call: Call
     parts: tuple[TextPart, ...]
 
 
@@ -72,7 +90,8 @@ class Commit:
     grants: tuple[Grant, ...] = ()
     audit: tuple[AuditEntry, ...] = ()
     hold: Hold | None = None
-    settle: tuple[str, Literal["EXECUTED", "FAILED", "INDETERMINATE"]] | None = None
+    settle: Settlement | None = None
+    withdraw: Approval | None = None
     wait: bool = True
 
 
@@ -86,19 +105,34 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class AwaitApproval:
-    """Wait for people, as long as the form of the call allows. Result: the Approval, approved; else a typed error."""
+    """Wait for people until a time (UTC ms). Result: the Approval, APPROVED or EXECUTED; else a typed error.
+
+    ApprovalPending and ApprovalExecuting say that the time is over and nothing is decided.
+    """
 
     call: Call
     approval: Approval
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Spend the approval: one compare-and-set, with the intent in the log. Result: the frozen Egress."""
+    """Spend the approval: one compare-and-set, with the intent in the log.
+
+    Result: the frozen Egress; or the Approval as it stands, if it cannot be spent any more, or not yet.
+    """
 
     call: Call
     approval: Approval
     decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What the provider answered when the approval was spent. Result: Answer; else AlreadyExecuted."""
+
+    call: Call
+    approval: Approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +162,7 @@ class Emit:
     item: Head | bytes
 
 
-Effect = Scan | LoadGrants | Commit | AwaitApproval | Claim | Send | NextChunk | Emit
+Effect = Scan | LoadGrants | Commit | AwaitApproval | Claim | Recall | Send | NextChunk | Emit
 Flow = Generator[Effect, Any, None]
 
 
@@ -150,6 +184,7 @@ class Kit:
     policy: Policy
     secret_tools: frozenset[str] = frozenset()
     max_answer_bytes: int = 64 * 1024 * 1024
+    cancel_when_gone: bool = False
 
 
 # --------------------------------------------------------------------------- the way out
@@ -173,18 +208,35 @@ class Plan:
 
 def guard_call(call: Call, kit: Kit) -> Flow:
     """The whole way of one call. Raises CallRefused (nothing was sent) or UpstreamError."""
+    line = _Line(call)
+    approval: Approval | None = None
     try:
-        content = extract(call)
-        findings: Findings = yield Scan(content.parts)
-        granted = yield from _granted(call, operations.references(call.operation, content.document, call.path_params))
-        plan, approval = yield from _decided(call, kit, content, findings)
+        plan, granted, approval = yield from _planned(call, kit, line)
+        source = _Source(plan.egress)
         if approval is not None:
-            approval = yield AwaitApproval(call, approval)
-            plan, granted = yield from _claimed(plan, approval)
-    except CallRefused as refusal:
-        yield Commit(call, audit=(_entry(call, "call.refused", code=refusal.code),))
+            source, granted = yield from _approved(plan, approval, line)
+    except ClientGone as gone:  # while people decide: there is no other wait before something is sent
+        withdraw = approval if kit.cancel_when_gone else None
+        yield Commit(call, audit=(_entry(call, "call.refused", code=gone.code),), withdraw=withdraw)
         raise
-    yield from _exchange(plan, kit, granted, approval)
+    except LLMGuardError as refusal:
+        yield Commit(call, audit=(_entry(call, "call.refused", code=refusal.code),))
+        yield from line.close(refusal)
+        raise
+    yield from _exchange(plan, kit, granted, approval, source, line)
+
+
+def _planned(
+    call: Call, kit: Kit, line: _Line
+) -> Generator[Effect, Any, tuple[Plan, tuple[VaultEntry, ...], Approval | None]]:
+    content = extract(call)
+    body = content.document.value if content.document else None
+    line.streams = isinstance(body, dict) and body.get("stream") is True
+    scanned: Scanned = yield Scan(call, content.parts)
+    content = replace(content, unscanned=tuple(sorted({*content.unscanned, *scanned.unscanned})))
+    granted = yield from _granted(call, operations.references(call.operation, content.document, call.path_params))
+    plan, approval = yield from _decided(call, kit, content, scanned.findings)
+    return plan, granted, approval
 
 
 def _granted(call: Call, scopes: tuple[str, ...]) -> Generator[Effect, Any, tuple[VaultEntry, ...]]:
@@ -253,11 +305,12 @@ def _exposures(vault: Vault, tenant: str, found: tuple[tuple[TextPart, Finding],
 def _hold(plan: Plan, kit: Kit) -> Hold:
     call = plan.call
     pieces = [call.principal.id, call.method, call.path, call.query, call.body.media_type]
+    pieces += [call.destination.base_url, call.account]  # another provider or payer is another request
     pieces += [x for name, value in call.headers if name.startswith("openai-") for x in (name, value)]
     scope = ""  # the approval's own scope is filled in where its id is known
     return Hold(
         principal=call.principal,
-        subject="call",
+        subject="action" if call.operation.kind == "action" else "call",
         operation=call.operation.name,
         request_key=kit.vault.request_key(call.tenant, [p.encode() for p in pieces] + [call.body.raw]),
         egress=plan.egress,
@@ -270,30 +323,160 @@ def _hold(plan: Plan, kit: Kit) -> Hold:
     )
 
 
-def _claimed(plan: Plan, approval: Approval) -> Generator[Effect, Any, tuple[Plan, tuple[VaultEntry, ...]]]:
-    """The egress that people approved replaces ours, with the placeholders that it holds."""
-    egress: Egress = yield Claim(plan.call, approval, plan.decision)
-    granted: tuple[VaultEntry, ...] = yield LoadGrants(plan.call, (f"approval:{approval.id}",))
-    return replace(plan, egress=egress), granted
+# --------------------------------------------------------------------------- held
+
+
+@dataclass(slots=True)
+class _Line:
+    """What the caller hears: nothing, or an event stream that was opened before there was an answer."""
+
+    call: Call
+    streams: bool = False
+    opened: bool = False
+
+    def first(self) -> int:
+        """Until when (UTC ms) the line may stay silent."""
+        seconds = min(self.call.patience, FIRST_SIGN) if self.streams else self.call.patience
+        return 0 if self.call.ticket else self.call.received + int(seconds * 1000)
+
+    def sign(self, approval: Approval) -> Flow:
+        """A sign of life, which opens the stream if it is not open yet."""
+        if not self.opened:
+            self.opened = True
+            ours = (("x-llmguard-call", self.call.id), ("x-llmguard-approval", approval.id))
+            held = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"))
+            yield Emit(Head(200, (*held, *ours, ("x-llmguard-decision", "require_approval"))))
+        yield Emit(b": held\n\n")
+
+    def close(self, error: LLMGuardError) -> Flow:
+        """Ends an open stream in words that both SDK styles understand."""
+        if self.opened and not isinstance(error, ClientGone):
+            yield Emit(_error_event(error.body()["error"]))
+
+
+def _approved(
+    plan: Plan, approval: Approval, line: _Line
+) -> Generator[Effect, Any, tuple[_Source, tuple[VaultEntry, ...]]]:
+    """Waits for people, then spends the approval; or plays what was answered when somebody else had spent it.
+
+    The egress that people approved replaces ours, with the placeholders that it holds.
+    """
+    call, until = plan.call, line.first()
+    source: _Source | None = None
+    # Before the claim: between it and the sending nothing may fail.
+    granted: tuple[VaultEntry, ...] = yield LoadGrants(call, (f"approval:{approval.id}",))
+    while source is None:
+        approval, until = yield from _decision(call, approval, line, until)
+        if approval.state == "EXECUTED":
+            answer: Answer = yield Recall(call, approval)
+            source = _Source(None, recorded=answer)
+            continue
+        claimed: Egress | Approval = yield Claim(call, approval, plan.decision)
+        if isinstance(claimed, Egress):
+            source = _Source(claimed, keep=MAX_KEPT)
+        else:
+            approval = claimed
+    return source, granted
+
+
+def _decision(call: Call, approval: Approval, line: _Line, until: int) -> Generator[Effect, Any, tuple[Approval, int]]:
+    """People's decision, and until when the line is patient. A stream is kept alive as long as it takes."""
+    while True:
+        try:
+            decided: Approval = yield AwaitApproval(call, approval, until)
+            return decided, until
+        except (ApprovalPending, ApprovalExecuting):
+            if call.ticket or not line.streams:
+                raise
+        yield from line.sign(approval)
+        until += int(call.pulse * 1000)
 
 
 # --------------------------------------------------------------------------- and back
+
+
+class _Source:
+    """Where the bytes of an answer come from: the provider, recorded up to ``keep`` bytes; or such a record."""
+
+    def __init__(self, egress: Egress | None, *, recorded: Answer | None = None, keep: int = 0) -> None:
+        self._egress = egress
+        self._recorded = recorded
+        self._keep = keep
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._head: Head | None = None
+        self.complete = False
+
+    @property
+    def replays(self) -> bool:
+        return self._recorded is not None
+
+    def head(self) -> Generator[Effect, Any, Head]:
+        if self._recorded is not None:
+            self._pieces = [self._recorded.body]
+            return Head(self._recorded.status, self._recorded.headers)
+        assert self._egress is not None, "a source has an egress or a record"  # noqa: S101  our own two makers
+        head: Head = yield Send(self._egress)
+        self._head = head
+        return head
+
+    def next(self) -> Generator[Effect, Any, bytes | None]:
+        """The next bytes, or None at the end."""
+        if self._recorded is not None:
+            return self._pieces.pop() if self._pieces else None
+        chunk: bytes | None = yield NextChunk()
+        self.complete = chunk is None
+        if chunk is not None and self._keep:
+            self._size += len(chunk)
+            self._pieces.append(chunk)
+            if self._size > self._keep:
+                self._pieces.clear()
+        return chunk
+
+    def answer(self) -> Answer | None:
+        """The whole answer, if it ended and was small enough to keep. Clients hang up on a stream that says its end."""
+        if self._head is None or not self._keep or self._size > self._keep:
+            return None
+        body = b"".join(self._pieces)
+        if not self.complete and not body.endswith((b"data: [DONE]\n\n", b"data: [DONE]\r\n\r\n")):
+            return None
+        return Answer(self._head.status, header_rules.returning(self._head.headers), body)
 
 
 @dataclass(slots=True)
 class _Exchange:
     """What is known of the outcome so far."""
 
+    source: _Source
+    line: _Line
     outcome: str = "not_sent"
     status: int = 0
     grants: tuple[Grant, ...] = ()
 
+    def settlement(self, approval: Approval | None) -> Settlement | None:
+        """An answer's head proves that the provider acted, unless it was too busy; without one, only certainty that
+        nothing left is a failure."""
+        if approval is None or self.source.replays:
+            return None
+        if self.status == 429 and self.source.complete:
+            return Settlement(approval.id, "APPROVED")
+        if self.status:
+            return Settlement(approval.id, "EXECUTED", self.source.answer())
+        return Settlement(approval.id, "FAILED" if self.outcome == "not_sent" else "INDETERMINATE")
 
-def _exchange(plan: Plan, kit: Kit, granted: tuple[VaultEntry, ...], approval: Approval | None) -> Flow:
+
+def _exchange(
+    plan: Plan,
+    kit: Kit,
+    granted: tuple[VaultEntry, ...],
+    approval: Approval | None,
+    source: _Source,
+    line: _Line,
+) -> Flow:
     """Send, restore, record. Whatever happens, exactly one outcome is committed."""
     known = {e.placeholder: e for e in (*granted, *plan.entries)}
     restorer = Restorer(tuple(known.values()), kit.secret_tools)
-    record = _Exchange()
+    record = _Exchange(source, line)
     failure: LLMGuardError | None = None
     try:
         yield from _answer(plan, kit, restorer, record)
@@ -303,59 +486,75 @@ def _exchange(plan: Plan, kit: Kit, granted: tuple[VaultEntry, ...], approval: A
     except LLMGuardError as e:
         record.outcome = e.code
         failure = e
+    if failure:
+        try:
+            yield from line.close(failure)
+        except ClientGone as gone:
+            failure = gone
     entry = _entry(plan.call, "call.outcome", outcome=record.outcome, status=record.status)
-    settle = (approval.id, _settled(record)) if approval else None
-    yield Commit(plan.call, grants=record.grants, audit=(entry,), settle=settle, wait=approval is not None)
+    settle = record.settlement(approval)
+    yield Commit(plan.call, grants=record.grants, audit=(entry,), settle=settle, wait=settle is not None)
     if failure:
         raise failure
 
 
-def _settled(record: _Exchange) -> Literal["EXECUTED", "FAILED", "INDETERMINATE"]:
-    """An answer's head proves that the provider acted; without one, only certainty that nothing left is a failure."""
-    if record.status:
-        return "EXECUTED"
-    return "FAILED" if record.outcome == "not_sent" else "INDETERMINATE"
-
-
 def _answer(plan: Plan, kit: Kit, restorer: Restorer, record: _Exchange) -> Flow:
-    head: Head = yield Send(plan.egress)
+    head = yield from record.source.head()
     record.status = head.status
     if 300 <= head.status < 400:
         raise UpstreamError("the provider answered with a redirect; set upstream to the address it really has")
     media = header_rules.media_type(head.headers)
     if media == "text/event-stream":
-        yield from _streamed(plan, head, restorer)
+        yield from _streamed(plan, head, restorer, record)
+    elif record.line.opened:
+        yield from _as_event(kit, head, restorer, record)
     elif restorer and (media == "application/json" or media.startswith("text/")):
         yield from _whole(plan, kit, head, restorer, record)
     else:
-        yield from _passed(plan, head)
-    record.outcome = "completed"
+        yield from _passed(plan, head, record)
+    record.outcome = "replayed" if record.source.replays else "completed"
 
 
-def _passed(plan: Plan, head: Head) -> Flow:
+def _passed(plan: Plan, head: Head, record: _Exchange) -> Flow:
     """Nothing to restore: bytes go back as they come."""
     yield Emit(_head(plan, head))
-    while (chunk := (yield NextChunk())) is not None:
+    while (chunk := (yield from record.source.next())) is not None:
         yield Emit(chunk)
 
 
-def _streamed(plan: Plan, head: Head, restorer: Restorer) -> Flow:
+def _streamed(plan: Plan, head: Head, restorer: Restorer, record: _Exchange) -> Flow:
     """Whole events as they come. A stream that breaks off is ended in words that the SDK understands."""
     stream = StreamRestorer(restorer, plan.call.operation.name)
-    yield Emit(_head(plan, head))
+    if not record.line.opened:
+        record.line.opened = True
+        yield Emit(_head(plan, head))
     try:
-        while (chunk := (yield NextChunk())) is not None:
+        while (chunk := (yield from record.source.next())) is not None:
             if ready := stream.feed(chunk):
                 yield Emit(ready)
         if rest := stream.finish():
             yield Emit(rest)
-    except UpstreamError as e:
-        yield Emit(stream.abort() + _error_event(e))
+    except UpstreamError:
+        if tails := stream.abort():
+            yield Emit(tails)
         raise
 
 
+def _as_event(kit: Kit, head: Head, restorer: Restorer, record: _Exchange) -> Flow:
+    """An answer that is no stream, to a caller whose stream is open already: the provider's error as an event."""
+    body = yield from _collected(record.source, kit.max_answer_bytes)
+    try:
+        answer = strict_json.parse(restorer.json(body)).value
+    except CallRefused:
+        answer = None
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if not isinstance(error, dict):
+        raise UpstreamError(f"the provider answered {head.status}, and not with a stream")
+    yield Emit(_error_event(error))
+
+
 def _whole(plan: Plan, kit: Kit, head: Head, restorer: Restorer, record: _Exchange) -> Flow:
-    body = yield from _collected(kit.max_answer_bytes)
+    body = yield from _collected(record.source, kit.max_answer_bytes)
     if header_rules.media_type(head.headers) == "application/json":
         record.grants = _new_grants(plan, body)
         body = restorer.json(body)
@@ -366,9 +565,9 @@ def _whole(plan: Plan, kit: Kit, head: Head, restorer: Restorer, record: _Exchan
     yield Emit(body)
 
 
-def _collected(limit: int) -> Generator[Effect, Any, bytes]:
+def _collected(source: _Source, limit: int) -> Generator[Effect, Any, bytes]:
     pieces, size = [], 0
-    while (chunk := (yield NextChunk())) is not None:
+    while (chunk := (yield from source.next())) is not None:
         size += len(chunk)
         if size > limit:
             raise UpstreamError("the provider's answer is larger than max_answer_bytes")
@@ -396,14 +595,22 @@ def _new_grants(plan: Plan, body: bytes) -> tuple[Grant, ...]:
 
 
 def _head(plan: Plan, head: Head) -> Head:
-    ours = (("x-llmguard-call", plan.call.id), ("x-llmguard-decision", plan.decision.verdict))
-    return Head(head.status, header_rules.returning(head.headers) + ours)
+    ours: tuple[tuple[str, str], ...] = (
+        ("x-llmguard-call", plan.call.id),
+        ("x-llmguard-decision", plan.decision.verdict),
+    )
+    theirs = header_rules.returning(head.headers)
+    if plan.decision.verdict == "require_approval" and head.status >= 400 and head.status != 429:
+        # The approval is spent: a client that repeats the call by itself would hide this error behind a conflict.
+        theirs = tuple((n, v) for n, v in theirs if n != "x-should-retry")
+        ours += (("x-should-retry", "false"),)
+    return Head(head.status, theirs + ours)
 
 
-def _error_event(error: LLMGuardError) -> bytes:
+def _error_event(error: Mapping[str, Any]) -> bytes:
     """An SSE event that both SDK styles understand: ``error`` inside, and code and message on top."""
-    body = error.body()
-    return b"event: error\ndata: " + _compact({**body, "code": error.code, "message": error.message}) + b"\n\n"
+    top = {name: error.get(name) for name in ("code", "message")}
+    return b"event: error\ndata: " + _compact({"error": error, **top}) + b"\n\n"
 
 
 def _compact(value: Any) -> bytes:

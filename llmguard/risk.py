@@ -19,7 +19,14 @@ from llmguard.model import Call, Category, Kind, Reason, Risk, Severity, Trust
 SEVERITY: dict[Severity, float] = {"low": 4, "medium": 10, "high": 25, "critical": 45}
 """Points of one distinct value, before confidence."""
 TRUST: dict[Trust, float] = {"internal": 0.3, "contract": 0.7, "public": 1.0}
-KIND: dict[Kind, float] = {"inference": 1.0, "stored": 1.3, "training": 1.8, "administration": 1.0, "unknown": 1.8}
+KIND: dict[Kind, float] = {
+    "inference": 1.0,
+    "stored": 1.3,
+    "training": 1.8,
+    "administration": 1.0,
+    "action": 1.0,
+    "unknown": 1.8,
+}
 SCALE = 60.0
 UNSCANNED = 15.0
 """Points of one kind of content that nobody looked into."""

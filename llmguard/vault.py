@@ -52,7 +52,8 @@ class Keyring:
     @classmethod
     def open(cls, folder: Path) -> Keyring:
         """Reads ``folder``/KIND.json; missing files are made (0600). Raises ConfigError."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # mkdir gives its mode to the last folder alone
+        folder.mkdir(mode=0o700, exist_ok=True)
         return cls({kind: _read_or_create(folder / f"{kind}.json") for kind in KINDS})
 
     def epochs(self) -> int:

@@ -85,9 +85,13 @@ class Desk:
 
     def claim(self, approval: Approval, principal: Principal | None = None, **more: Any) -> Egress:
         who, anew = principal or self.principal(approval.human, approval.principal), decision(**more)
-        return self.store.transact(
+        claimed = self.store.transact(
             lambda tx: self.approvals.claim(tx, approval.tenant, approval.id, who, anew, self.owner)
         )
+        if isinstance(claimed, Approval):
+            self.approvals.outcome(claimed)
+            raise AssertionError("it could be claimed and was not")
+        return claimed
 
     def get(self, approval: Approval) -> Approval:
         return self.store.read(lambda tx: self.approvals.get(tx, approval.tenant, approval.id))

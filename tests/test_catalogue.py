@@ -116,3 +116,9 @@ def test_a_template_is_filled_the_same_way_from_the_same_seed(seed: int, length:
     filled = catalogue.fill(template, seed)
     assert filled == catalogue.fill(template, seed)
     assert len(filled) == len("x   {other}") + 2 * length
+
+
+def test_open_repeats_are_unbounded_or_short() -> None:
+    """RE2 leaves its fast path when a pattern with large counted repeats outgrows its memory: 250 ms for 700 bytes."""
+    for detector in catalogue.load():
+        assert not re.search(r"\{[1-9]\d+,\d{3,}\}", detector.pattern), detector.id

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from llmguard.errors import ApprovalPending, CallBlocked, GuardUnavailable, UnscannableRequest, UpstreamError
+from llmguard.errors import (
+    AlreadyExecuted,
+    ApprovalDenied,
+    ApprovalPending,
+    CallBlocked,
+    GuardUnavailable,
+    LLMGuardError,
+    UnscannableRequest,
+    UpstreamError,
+)
 from llmguard.model import (
+    Answer,
     Approval,
     Body,
     Call,
@@ -18,6 +29,8 @@ from llmguard.model import (
     Principal,
     Requirement,
     Risk,
+    Scanned,
+    Settlement,
     TextPart,
 )
 from llmguard.payload import operations
@@ -31,6 +44,7 @@ from llmguard.pipeline import (
     Kit,
     LoadGrants,
     NextChunk,
+    Recall,
     Receipt,
     Scan,
     Send,
@@ -76,6 +90,14 @@ class Side:
         self.emitted: list[Head | bytes] = []
         self.fails: dict[str, Exception] = {}
         self.taken: list[frozenset[str]] = []
+        self.decisions: list[Any] = []
+        """What AwaitApproval answers, in turn: an error, or a state; APPROVED once the list is empty."""
+        self.claims: list[str] = []
+        """States that a claim finds instead of APPROVED, in turn."""
+        self.waits: list[int] = []
+        self.recalled: Answer | None = None
+        self.gone_at: bytes | None = None
+        """The client hangs up when it is given this."""
         self.at_the_end: Exception | None = None
         self._answer = list(answer or [b'{"ok": true}'])
         self._head = head
@@ -93,25 +115,38 @@ class Side:
                 if name == "NextChunk" and not self._answer and self.at_the_end:
                     error, self.at_the_end = self.at_the_end, None
                 if error is None:
-                    result = self._perform(effect)
+                    try:
+                        result = self._perform(effect)
+                    except LLMGuardError as e:
+                        error = e
         except StopIteration:
             return
 
-    def _perform(self, effect: Any) -> Any:
+    def _perform(self, effect: Any) -> Any:  # noqa: C901  one branch an effect
         match effect:
-            case Scan(parts):
-                return tuple(_find(p) for p in parts)
+            case Scan(_, parts):
+                return Scanned(tuple(_find(p) for p in parts))
             case LoadGrants():
                 return ()
             case Commit():
                 self.commits.append(effect)
                 taken = self.taken.pop(0) if self.taken else frozenset()
                 return Receipt(taken, _approval(effect) if effect.hold and not taken else None)
-            case AwaitApproval(_, approval):
-                return approval
-            case Claim():
+            case AwaitApproval(_, approval, until):
+                self.waits.append(until)
+                decided = self.decisions.pop(0) if self.decisions else "APPROVED"
+                if isinstance(decided, Exception):
+                    raise decided
+                return replace(approval, state=decided)
+            case Claim(_, approval):
+                if self.claims:
+                    return replace(approval, state=self.claims.pop(0))
                 hold = next(c.hold for c in self.commits if c.hold)
                 return hold.egress
+            case Recall():
+                if self.recalled is None:
+                    raise AlreadyExecuted("spent")
+                return self.recalled
             case Send(egress):
                 self.sent.append(egress)
                 return self._head
@@ -119,6 +154,8 @@ class Side:
                 return self._answer.pop(0) if self._answer else None
             case Emit(item):
                 self.emitted.append(item)
+                if item == self.gone_at:
+                    raise ClientGone("gone")
         return None
 
 
@@ -165,8 +202,9 @@ def test_decision_is_committed_before_the_first_byte_leaves() -> None:
 def test_held_call_is_sent_only_from_its_claim() -> None:
     side = Side(HOLD)
     side.run(call())
-    assert side.transcript[:6] == ["Scan", "Commit", "AwaitApproval", "Claim", "LoadGrants", "Send"]
-    assert side.commits[-1].settle == ("01APPROVAL", "EXECUTED")
+    assert side.transcript[:6] == ["Scan", "Commit", "LoadGrants", "AwaitApproval", "Claim", "Send"]
+    kept = Answer(200, JSON.headers, b'{"ok": true}')
+    assert side.commits[-1].settle == Settlement("01APPROVAL", "EXECUTED", kept)
 
 
 def test_pending_approval_sends_nothing() -> None:
@@ -271,7 +309,7 @@ def test_what_is_uncertain_about_a_held_call_is_recorded_as_such(error: Exceptio
     side.fails["Send"] = error
     with pytest.raises(type(error)):
         side.run(call())
-    assert side.commits[-1].settle == ("01APPROVAL", state)
+    assert side.commits[-1].settle == Settlement("01APPROVAL", state)  # type: ignore[arg-type]
     assert len([c for c in side.commits if c.settle]) == 1
 
 
@@ -296,3 +334,196 @@ def test_nothing_committed_holds_text() -> None:
     for commit in side.commits:
         assert VALUE not in repr(commit)
         assert all(VALUE not in json.dumps(e.details) for e in commit.audit)
+
+
+# --------------------------------------------------------------------------- held
+
+
+def placeholder(side: Side) -> str:
+    return side.kit.vault.placeholder("default", "EMAIL", VALUE)
+
+
+def stream_of(side: Side) -> bytes:
+    return b"".join(x for x in side.emitted if isinstance(x, bytes))
+
+
+def test_held_call_may_be_silent_as_long_as_its_client_is_patient() -> None:
+    side = Side(HOLD)
+    side.run(replace(call(), patience=45.0))
+    assert side.waits == [1_700_000_045_000]
+
+
+def test_ticket_does_not_wait() -> None:
+    for asked in (call(), call(stream=True)):
+        side = Side(HOLD)
+        side.decisions = [ApprovalPending("wait")]
+        with pytest.raises(ApprovalPending):
+            side.run(replace(asked, patience=45.0, ticket=True))
+        assert side.waits == [0]
+        assert not side.emitted
+
+
+def test_approval_that_cannot_be_claimed_yet_is_waited_for_again() -> None:
+    side = Side(HOLD)
+    side.claims = ["EXECUTING", "PENDING"]
+    side.run(call())
+    assert [t for t in side.transcript if t in ("AwaitApproval", "Claim", "Send")] == [
+        *("AwaitApproval", "Claim", "AwaitApproval", "Claim", "AwaitApproval", "Claim"),
+        "Send",
+    ]
+
+
+def test_held_stream_is_opened_after_ten_seconds_kept_alive_and_starts_late() -> None:
+    side = Side(HOLD, [b"data: {}\n\n"], EVENTS)
+    side.decisions = [ApprovalPending("wait"), ApprovalPending("wait")]
+    side.run(replace(call(stream=True), patience=45.0, pulse=3.0))
+    assert side.waits == [1_700_000_010_000, 1_700_000_013_000, 1_700_000_016_000]
+    heads = [x for x in side.emitted if isinstance(x, Head)]
+    assert [h.status for h in heads] == [200]
+    assert ("x-llmguard-approval", "01APPROVAL") in heads[0].headers
+    assert stream_of(side) == b": held\n\n: held\n\ndata: {}\n\n"
+    assert side.commits[-1].settle
+
+
+def test_stream_that_is_decided_in_time_has_the_providers_head() -> None:
+    side = Side(HOLD, [b"data: {}\n\n"], EVENTS)
+    side.run(replace(call(stream=True), patience=45.0))
+    assert stream_of(side) == b"data: {}\n\n"
+
+
+def test_stream_that_is_denied_after_it_was_opened_ends_with_a_typed_event() -> None:
+    side = Side(HOLD)
+    side.decisions = [ApprovalPending("wait"), ApprovalDenied("no", approval_id="01APPROVAL")]
+    with pytest.raises(ApprovalDenied):
+        side.run(call(stream=True))
+    event = json.loads(stream_of(side).removeprefix(b": held\n\nevent: error\ndata: "))
+    assert (event["code"], event["message"]) == ("approval_denied", "no")
+    assert event["error"]["approval_id"] == "01APPROVAL"
+    assert "Send" not in side.transcript
+    assert side.commits[-1].audit[0].details["code"] == "approval_denied"
+
+
+def test_providers_error_reaches_a_stream_that_was_opened_as_an_event() -> None:
+    side = Side(HOLD)
+    error = json.dumps({"error": {"message": f"bad: {placeholder(side)}", "code": "bad"}}).encode()
+    side = _with_vault(side, [error], Head(400, JSON.headers))
+    side.decisions = [ApprovalPending("wait")]
+    side.run(call(stream=True))
+    event = json.loads(stream_of(side).rpartition(b"event: error\ndata: ")[2])
+    assert event["error"]["message"] == f"bad: {VALUE}"
+    assert event["code"] == "bad"
+
+
+def test_provider_that_cannot_be_reached_ends_a_stream_that_was_opened() -> None:
+    side = Side(HOLD)
+    side.decisions = [ApprovalPending("wait")]
+    side.fails["Send"] = UpstreamError("refused", sent=False)
+    with pytest.raises(UpstreamError):
+        side.run(call(stream=True))
+    assert b'"code":"upstream_error"' in stream_of(side)
+    assert side.commits[-1].settle == Settlement("01APPROVAL", "FAILED")
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_caller_who_is_gone_while_people_decide_has_nothing_sent(cancel: bool) -> None:
+    for fails in ("AwaitApproval", "Emit"):
+        side = Side(HOLD)
+        side.kit = replace(side.kit, cancel_when_gone=cancel)
+        side.decisions = [ApprovalPending("wait")]
+        side.fails[fails] = ClientGone("gone")
+        with pytest.raises(ClientGone):
+            side.run(call(stream=True))
+        assert "Send" not in side.transcript
+        assert "Claim" not in side.transcript
+        assert side.commits[-1].audit[0].details["code"] == "client_gone"
+        assert bool(side.commits[-1].withdraw) is cancel
+
+
+def test_answer_is_kept_as_the_provider_gave_it() -> None:
+    side = Side(HOLD)
+    said = json.dumps({"choices": [{"message": {"content": placeholder(side)}}]}).encode()
+    side = _with_vault(side, [said[:9], said[9:]])
+    side.kit = replace(side.kit, policy=Policy(HOLD))
+    side.run(call())
+    settle = side.commits[-1].settle
+    assert settle
+    assert settle.answer
+    assert settle.answer.body == said
+    assert VALUE in stream_of(side).decode()
+
+
+@pytest.mark.parametrize("head", [JSON, EVENTS], ids=["whole", "stream"])
+def test_retry_of_what_was_sent_is_played_from_the_record_and_restored(head: Head) -> None:
+    side = Side(HOLD)
+    body = json.dumps({"choices": [{"index": 0, "delta": {"content": placeholder(side)}}]}).encode()
+    side.recalled = Answer(200, head.headers, body if head is JSON else b"data: " + body + b"\n\n")
+    side.decisions = ["EXECUTED"]
+    side.run(call())
+    assert VALUE in stream_of(side).decode()
+    assert not {"Claim", "Send", "NextChunk"} & set(side.transcript)
+    assert side.commits[-1].settle is None
+    assert side.commits[-1].audit[0].details["outcome"] == "replayed"
+
+
+def test_stream_whose_client_hangs_up_at_its_end_is_kept() -> None:
+    side = Side(HOLD, [b"data: {}\n\n", b"data: [DONE]\n\n"], EVENTS)
+    side.gone_at = b"data: [DONE]\n\n"
+    with pytest.raises(ClientGone):
+        side.run(call(stream=True))
+    settle = side.commits[-1].settle
+    assert settle
+    assert settle.answer == Answer(200, EVENTS.headers, b"data: {}\n\ndata: [DONE]\n\n")
+
+
+def test_stream_whose_client_hangs_up_before_its_end_is_not_kept() -> None:
+    side = Side(HOLD, [b"data: {}\n\n", b"data: [DONE]\n\n"], EVENTS)
+    side.gone_at = b"data: {}\n\n"
+    with pytest.raises(ClientGone):
+        side.run(call(stream=True))
+    assert side.commits[-1].settle == Settlement("01APPROVAL", "EXECUTED")
+
+
+def test_retry_of_what_is_not_kept_is_refused() -> None:
+    side = Side(HOLD)
+    side.decisions = ["EXECUTED"]
+    with pytest.raises(AlreadyExecuted):
+        side.run(call())
+    assert "Send" not in side.transcript
+
+
+def test_provider_that_is_too_busy_leaves_the_approval_unspent() -> None:
+    side = Side(HOLD, head=Head(429, (*JSON.headers, ("retry-after", "2"))))
+    side.run(call())
+    assert side.commits[-1].settle == Settlement("01APPROVAL", "APPROVED")
+    assert ("retry-after", "2") in side.emitted[0].headers  # type: ignore[union-attr]
+
+
+def test_busy_provider_that_breaks_off_may_have_acted() -> None:
+    side = Side(HOLD, head=Head(429, JSON.headers))
+    side.at_the_end = UpstreamError("broke off")
+    with pytest.raises(UpstreamError):
+        side.run(call())
+    assert side.commits[-1].settle == Settlement("01APPROVAL", "EXECUTED")
+
+
+def test_error_of_a_spent_approval_is_not_hidden_by_a_retry() -> None:
+    side = Side(HOLD, head=Head(500, (*JSON.headers, ("x-should-retry", "true"))))
+    side.run(call())
+    assert [v for n, v in side.emitted[0].headers if n == "x-should-retry"] == ["false"]  # type: ignore[union-attr]
+
+
+def test_request_to_another_provider_or_payer_does_not_join() -> None:
+    keys = set()
+    for changed in (
+        call(),
+        replace(call(), account="other"),
+        replace(call(), destination=Destination("e", "http://o")),
+    ):
+        side = Side(HOLD)
+        side.kit = replace(side.kit, vault=_VAULT)
+        side.run(changed)
+        keys |= {c.hold.request_key for c in side.commits if c.hold}
+    assert len(keys) == 3
+
+
+_VAULT = Vault(Keyring.generate())

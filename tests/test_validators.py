@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,3 +152,77 @@ def test_no_validator_ever_raises(value: str) -> None:
 )
 def test_no_validator_backtracks_on_repetition(name: str, unit: str) -> None:
     assert v.VALIDATORS[name]((unit * 20_000)[:20_000] + "!") in (True, False, None)
+
+
+# ------------------------------------------------------------------ numbers of people
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "131052-308T",  # Finland
+        "RCCMNL83S18D969H",  # Italy
+        "12345678Z",  # Spain, DNI
+        "X1234567L",  # Spain, NIE
+        "S0000001I",  # Singapore
+        "15070649C103",  # Germany, pension
+    ],
+)
+def test_a_lettered_number_proves_itself_and_no_other_last_character_does(number: str) -> None:
+    assert v.national_lettered(number) is True
+    for last in "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789":
+        if last != number[-1]:
+            assert not v.national_lettered(number[:-1] + last), last
+
+
+@pytest.mark.parametrize("number", ["44051401458", "36574261809", "10000000146", "11144477735"])
+def test_one_check_digit_in_eleven_proves_nothing_but_a_wrong_one_drops_it(number: str) -> None:
+    assert v.national_eleven(number) is None
+    wrong = [number[:-1] + str(d) for d in range(10) if str(d) != number[-1]]
+    assert sum(v.national_eleven(w) is False for w in wrong) >= 7
+
+
+def test_korean_number_needs_a_birthday() -> None:
+    assert v.national_formatted("911124-5678901") is True
+    assert v.national_formatted("911324-5678901") is False
+
+
+def test_vin_is_proved_by_the_check_digit_of_north_america_only() -> None:
+    assert v.vin("1HGCM82633A004352") is True
+    assert v.vin("1HGCM82643A004352") is False
+    assert v.vin("WVWZZZ1JZXW000001") is None
+
+
+def test_bitcoin_address_has_a_checksum_ethereum_cannot_say() -> None:
+    assert v.wallet("1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2") is True
+    assert v.wallet("1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN3") is False
+    assert v.wallet("0x" + "5aAeb6053F" * 4) is None
+    assert v.wallet("0x" + "0" * 40) is False
+
+
+def test_password_told_in_a_sentence_is_no_plain_word() -> None:
+    assert v.password_said("Sommer2024!") is None
+    assert v.password_said("wrong") is False
+    assert v.password_said("never-ending") is False
+
+
+def test_phone_agrees_with_libphonenumber_on_its_examples() -> None:
+    regions = sorted(phonenumbers.SUPPORTED_REGIONS)
+    examples = [phonenumbers.example_number(r) for r in regions] + [
+        phonenumbers.example_number_for_type(r, phonenumbers.PhoneNumberType.MOBILE) for r in regions
+    ]
+    written = [
+        phonenumbers.format_number(e, phonenumbers.PhoneNumberFormat.INTERNATIONAL) for e in examples if e is not None
+    ]
+    assert len(written) > 400
+    assert [w for w in written if v.phone(w) is not True and sum(c.isdigit() for c in w) >= 7] == []
+
+
+@given(st.sampled_from(["1", "44", "49", "33", "39", "61", "81", "91"]), st.text("0123456789", min_size=6, max_size=12))
+def test_phone_believes_nothing_that_libphonenumber_calls_impossible(code: str, national: str) -> None:
+    if v.phone(f"+{code}{national}") is True:
+        assert phonenumbers.is_possible_number(phonenumbers.parse(f"+{code}{national}", None))
+
+
+def test_phone_with_a_trunk_prefix_in_brackets_is_valid() -> None:
+    assert v.phone("+44 (0)20 7946 0958") is True

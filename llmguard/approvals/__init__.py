@@ -1,6 +1,7 @@
 """Approvals: the state machine of what waits for people, and its one writer."""
 
 from llmguard.approvals.approvals import Approvals
-from llmguard.approvals.states import STATES, TRANSITIONS
+from llmguard.approvals.states import STATES, TRANSITIONS, UNDECIDED
+from llmguard.approvals.waiting import WaitingRoom
 
-__all__ = ["STATES", "TRANSITIONS", "Approvals"]
+__all__ = ["STATES", "TRANSITIONS", "UNDECIDED", "Approvals", "WaitingRoom"]

@@ -4,8 +4,8 @@ It owns holding, voting, claiming, settling and expiry. It never sends anything,
 a row: approval, votes and people are verified at each use. Invariant: what leaves under an approval are exactly the
 bytes that enough of the right people approved, none of them behind the request, and they leave once.
 
-A refusal that is raised rolls its unit of work back. What such a refusal found (expired, quorum lost, a stricter
-decision) is written by the next ``hold``, ``vote``, ``review`` or ``sweep``, and refused again until then.
+A refusal that is raised rolls its unit of work back. So ``hold``, ``review`` and ``claim`` return an approval that was
+found expired, short of votes or decided more strictly, for what they found to be written; ``outcome`` refuses.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any, Literal, get_args
 
 from llmguard import identity
 from llmguard.approvals import changes, quorum, record
-from llmguard.approvals.outcomes import OUTCOMES
+from llmguard.approvals.outcomes import OUTCOMES, TICKET
 from llmguard.approvals.owners import gone
-from llmguard.approvals.states import JOINED, TOLD, TOLD_MS, WAITING
+from llmguard.approvals.states import JOINED, MAX_RETURNS, TOLD, TOLD_MS, WAITING
 from llmguard.errors import (
+    AlreadyExecuted,
     Conflict,
     GuardUnavailable,
     InvalidRequest,
@@ -29,12 +30,10 @@ from llmguard.errors import (
     NotFound,
 )
 from llmguard.identity import Change, Person, same_human
-from llmguard.model import Approval, Decision, Egress, Hold, Principal, State, Vote, new_id
+from llmguard.model import Answer, Approval, Decision, Egress, Hold, Principal, State, Vote, new_id
 from llmguard.store import Transaction, placeholders
 from llmguard.vault import Vault
 
-MAX_PENDING = 200
-"""Approvals that one principal may have waiting."""
 MAX_PENDING_BYTES = 256 * 1024 * 1024
 """Sealed bytes that one principal may have waiting."""
 MAX_REASON = 2000
@@ -43,12 +42,25 @@ _VERDICT_STATE: dict[Ballot, State] = {"deny": "DENIED", "request_changes": "CHA
 
 
 class Approvals:
-    """The approvals of one installation. ``url``: base of links; ``advisory``: requesters could write the database."""
+    """The approvals of one installation. ``url``: base of links; ``advisory``: requesters could write the database.
 
-    def __init__(self, vault: Vault, *, advisory: bool = False, url: str | None = None) -> None:
+    ``max_waiting`` approvals may wait for one principal; for ``replay_window`` seconds an answer is kept for retries.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        *,
+        advisory: bool = False,
+        url: str | None = None,
+        max_waiting: int = 200,
+        replay_window: float = 600,
+    ) -> None:
         self._vault = vault
         self._advisory = advisory
         self._url = url.rstrip("/") if url else None
+        self._max_waiting = max_waiting
+        self._replay_ms = int(replay_window * 1000)
 
     # ----------------------------------------------------------------- asking
 
@@ -98,7 +110,8 @@ class Approvals:
         if row is None:
             return None
         approval = record.from_row(tx, self._vault, row)
-        recent = approval.state in TOLD and approval.updated > tx.now - TOLD_MS
+        told = TOLD_MS + (self._replay_ms if approval.state == "EXECUTED" else 0)
+        recent = approval.state in TOLD and approval.updated > tx.now - told
         return approval if approval.state in JOINED or recent else None
 
     def _new(self, tx: Transaction, hold: Hold) -> Approval:
@@ -135,7 +148,7 @@ class Approvals:
             approval.principal,
         )
         size = len(hold.egress.body) + len(hold.original)
-        if row is not None and (row["n"] >= MAX_PENDING or row["size"] + size > MAX_PENDING_BYTES):
+        if row is not None and (row["n"] >= self._max_waiting or row["size"] + size > MAX_PENDING_BYTES):
             raise GuardUnavailable(
                 "too much of this caller waits for approval already: decide or cancel some of it first"
             )
@@ -183,10 +196,10 @@ class Approvals:
         changed = replace(decision, requirement=needed) if decision is not None and needed != a.requirement else None
         return record.transition(tx, self._vault, a, "PENDING", by="guard", stricter=changed, why="quorum lost")
 
-    def outcome(self, approval: Approval) -> None:
-        """Returns if the approval may be claimed, else raises what its caller is told."""
+    def outcome(self, approval: Approval, *, ticket: bool = False) -> None:
+        """Returns if the approval may be claimed, else raises what its caller is told: with a ``ticket`` or without."""
         if approval.state != "APPROVED":
-            error, message = OUTCOMES[approval.state]
+            error, message = TICKET if ticket and approval.state == "PENDING" else OUTCOMES[approval.state]
             raise error(message, approval_id=approval.id, approval_url=self.link(approval))
 
     def link(self, approval: Approval) -> str | None:
@@ -196,32 +209,68 @@ class Approvals:
 
     def claim(
         self, tx: Transaction, tenant: str, id_: str, principal: Principal, decision: Decision, owner: str
-    ) -> Egress:
-        """Spends an approval: one compare-and-set APPROVED → EXECUTING. Returns the bytes that may leave, once.
+    ) -> Egress | Approval:
+        """Spends an approval: one compare-and-set APPROVED → EXECUTING. Returns the bytes that may leave, once; or the
+        approval as it stands, if it cannot be spent now.
 
-        ``decision`` was made anew by the caller; ``owner`` is this process. Raises what ``outcome`` raises.
+        ``decision`` was made anew by the caller; ``owner`` is this process.
         """
         approval = record.load(tx, self._vault, tenant, id_)
         if principal.tenant != tenant or principal.id != approval.principal:
             raise NotFound("there is no such approval of this caller")
         approval = self._review(tx, approval, decision, principal.human)
-        self.outcome(approval)
+        if approval.state != "APPROVED":
+            return approval
         content = record.egress(tx, self._vault, approval)
         record.transition(tx, self._vault, approval, "EXECUTING", by=principal.id, owner=owner)
         return content
 
     def settle(
-        self, tx: Transaction, tenant: str, id_: str, state: Literal["EXECUTED", "FAILED", "INDETERMINATE"]
+        self,
+        tx: Transaction,
+        tenant: str,
+        id_: str,
+        state: Literal["EXECUTED", "FAILED", "INDETERMINATE", "APPROVED"],
+        answer: Answer | None = None,
     ) -> Approval:
-        """Records how an execution ended. One that was given up for lost stays INDETERMINATE; the log has both."""
+        """Records how an execution ended. One that was given up for lost stays INDETERMINATE; the log has both.
+
+        APPROVED: the provider was too busy and nothing is spent, unless that happened too often. ``answer``: what a
+        retry of the same request receives, if it is a success and not too large.
+        """
         approval = record.load(tx, self._vault, tenant, id_)
+        if state == "APPROVED" and approval.returned >= MAX_RETURNS:
+            state = "EXECUTED"
         if approval.state == "INDETERMINATE":
             record.log(tx, self._vault, approval, "approval.late_outcome", {"by": "guard", "outcome": state})
             return approval
+        if answer and state == "EXECUTED" and answer.status // 100 == 2 and self._replay_ms:
+            record.wipe_answers(tx)  # in a process that never sweeps, too
+            record.keep_answer(tx, self._vault, approval, answer, tx.now + self._replay_ms)
         return record.transition(tx, self._vault, approval, state, by="guard")
 
+    def recall(self, tx: Transaction, tenant: str, id_: str, principal: Principal) -> Answer:
+        """What the provider answered to the request that this principal sends again. Raises AlreadyExecuted."""
+        approval = record.load(tx, self._vault, tenant, id_)
+        if principal.tenant != tenant or principal.id != approval.principal:
+            raise NotFound("there is no such approval of this caller")
+        found = record.answer(tx, self._vault, approval)
+        if found is None:
+            _, message = OUTCOMES["EXECUTED"]
+            raise AlreadyExecuted(message, approval_id=approval.id, approval_url=self.link(approval))
+        return found
+
+    def withdraw(self, tx: Transaction, tenant: str, id_: str, principal: Principal) -> None:
+        """Cancels what waits for a caller who is gone; what does not wait any more stays as it is."""
+        approval = self.review(tx, tenant, id_)
+        if approval.state in WAITING and (principal.tenant, principal.id) == (tenant, approval.principal):
+            record.transition(tx, self._vault, approval, "CANCELLED", by=principal.id, why="its caller hung up")
+
     def sweep(self, tx: Transaction) -> int:
-        """Expires by time; gives up executions whose process is gone. Returns how many changed; skips altered rows."""
+        """Expires by time, answers too; gives up executions whose process is gone. Skips altered rows.
+
+        Returns how many approvals changed.
+        """
         due = tx.all(
             "SELECT * FROM approvals WHERE state IN ('PENDING', 'APPROVED', 'CHANGES_REQUESTED') AND expires <= ?"
             " UNION ALL SELECT * FROM approvals WHERE state = 'EXECUTING'",
@@ -234,6 +283,7 @@ class Approvals:
             target: State = "INDETERMINATE" if row["state"] == "EXECUTING" else "EXPIRED"
             record.transition(tx, self._vault, record.from_row(tx, self._vault, row), target, by="guard")
             moved += 1
+        record.wipe_answers(tx)
         identity.forget_expired(tx)
         return moved
 

@@ -9,6 +9,7 @@ from llmguard.errors import (
     ApprovalExpired,
     ApprovalIndeterminate,
     ApprovalPending,
+    ApprovalTicket,
     CallRefused,
     GuardUnavailable,
 )
@@ -18,7 +19,7 @@ _AGAIN = "send the request again to ask anew"
 OUTCOMES: dict[State, tuple[type[CallRefused], str]] = {
     "PENDING": (
         ApprovalPending,
-        "this call waits for its reviewers: send the same request again once they have decided",
+        "this call still waits for its reviewers: the same request, sent again, goes on waiting",
     ),
     "DENIED": (ApprovalDenied, "a reviewer or the policy refused this call: change it, or talk to your reviewers"),
     "CHANGES_REQUESTED": (ApprovalDenied, "a reviewer asks for changes: read why, and send the changed request"),
@@ -27,7 +28,7 @@ OUTCOMES: dict[State, tuple[type[CallRefused], str]] = {
     "CANCELLED": (ApprovalDenied, f"this request was cancelled: {_AGAIN}"),
     "REVOKED": (ApprovalDenied, f"a reviewer took the approval back: {_AGAIN}"),
     "EXECUTING": (ApprovalExecuting, "the same request is on its way at this moment: wait for its answer"),
-    "EXECUTED": (AlreadyExecuted, "this approval is spent, it sent once: ask anew in ten minutes"),
+    "EXECUTED": (AlreadyExecuted, "this approval is spent, it sent once, and its answer is not kept: ask anew later"),
     "FAILED": (GuardUnavailable, f"the approved call failed before anything was sent: {_AGAIN}"),
     "INDETERMINATE": (
         ApprovalIndeterminate,
@@ -35,3 +36,9 @@ OUTCOMES: dict[State, tuple[type[CallRefused], str]] = {
     ),
 }
 """By state; APPROVED is missing, since that one may be claimed."""
+
+TICKET: tuple[type[CallRefused], str] = (
+    ApprovalTicket,
+    "this call waits for its reviewers: send the same request again once they have decided",
+)
+"""For PENDING, where the caller does not wait on the line."""

@@ -17,6 +17,7 @@ from llmguard import audit
 from llmguard.approvals.states import WAITING, legal
 from llmguard.errors import Conflict, GuardUnavailable, NotFound
 from llmguard.model import (
+    Answer,
     Approval,
     AuditEntry,
     Decision,
@@ -34,7 +35,7 @@ from llmguard.vault import Vault, commitment
 COLUMNS = (
     *("tenant", "id", "state", "version", "subject", "operation", "destination", "principal", "human", "request_key"),
     *("egress_digest", "policy_version", "rule", "requirement", "risk", "findings", "advisory", "owner"),
-    *("created", "expires", "updated"),
+    *("created", "expires", "updated", "returned"),
 )
 VOTE_COLUMNS = ("tenant", "approval", "human", "verdict", "reason", "digest", "time")
 
@@ -101,10 +102,18 @@ def transition(  # noqa: PLR0913  each argument is one thing that the step write
     values = _values(after, owner)
     timed = approval.state in WAITING and target != "EXPIRED"
     changed = tx.run(
-        "UPDATE approvals SET state = ?, version = ?, updated = ?, owner = ?, requirement = ?, rule = ?,"
+        "UPDATE approvals SET state = ?, version = ?, updated = ?, returned = ?, owner = ?, requirement = ?, rule = ?,"
         " policy_version = ?, attestation = ?"
         " WHERE tenant = ? AND id = ? AND state = ? AND version = ? AND (expires > ? OR ?)",
-        *(after.state, after.version, after.updated, owner, values[COLUMNS.index("requirement")], after.rule),
+        *(
+            after.state,
+            after.version,
+            after.updated,
+            after.returned,
+            owner,
+            values[COLUMNS.index("requirement")],
+            after.rule,
+        ),
         *(after.policy_version, vault.attest("approval", compact(values))),
         *(approval.tenant, approval.id, approval.state, approval.version, tx.now, not timed),
     )
@@ -116,7 +125,10 @@ def transition(  # noqa: PLR0913  each argument is one thing that the step write
 
 
 def _after(approval: Approval, target: State, now: int, stricter: Decision | None) -> Approval:
-    after = replace(approval, state=target, version=approval.version + 1, updated=now)
+    unspent = approval.state == "EXECUTING" and target == "APPROVED"
+    after = replace(
+        approval, state=target, version=approval.version + 1, updated=now, returned=approval.returned + unspent
+    )
     if stricter is None:
         return after
     requirement = stricter.requirement or approval.requirement
@@ -125,6 +137,8 @@ def _after(approval: Approval, target: State, now: int, stricter: Decision | Non
 
 def _record(tx: Transaction, vault: Vault, before: Approval, after: Approval, by: str, why: str) -> None:
     word = {"PENDING": "reopened", "EXECUTING": "claimed"}.get(after.state, after.state.lower())
+    if before.state == "EXECUTING" and after.state == "APPROVED":
+        word = "returned"
     details = {"from": before.state, "by": by, **({"why": why} if why else {})}
     log(tx, vault, after, f"approval.{word}", details)
 
@@ -174,7 +188,7 @@ def _values(a: Approval, owner: str | None) -> list[Any]:
             a.request_key,
         ),
         *(a.egress_digest, a.policy_version, a.rule, compact(asdict(a.requirement)), compact(asdict(a.risk))),
-        *(compact(dict(a.findings)), int(a.advisory), owner, a.created, a.expires, a.updated),
+        *(compact(dict(a.findings)), int(a.advisory), owner, a.created, a.expires, a.updated, a.returned),
     ]
 
 
@@ -267,3 +281,28 @@ def _unpack(content: bytes) -> Egress:
     destination, url, account, method, headers = json.loads(head)
     pairs = tuple((cast(str, k), cast(str, v)) for k, v in headers)
     return Egress(destination, url, account, method, pairs, body)
+
+
+def keep_answer(tx: Transaction, vault: Vault, approval: Approval, answer: Answer, until: int) -> None:
+    """Seals a provider's answer to this approval until a time, for retries of the same request."""
+    head = json.dumps([answer.status, [list(h) for h in answer.headers]]).encode()
+    sealed = vault.seal(approval.tenant, "answer", approval.id, head + b"\n" + answer.body)
+    tx.run("INSERT OR REPLACE INTO approval_answers VALUES (?, ?, ?, ?)", approval.tenant, approval.id, until, sealed)
+
+
+def answer(tx: Transaction, vault: Vault, approval: Approval) -> Answer | None:
+    """The answer that was kept, None if there is none or its time is over. GuardUnavailable if it was altered."""
+    row = tx.one(
+        "SELECT sealed FROM approval_answers WHERE tenant = ? AND id = ? AND until > ?",
+        *(approval.tenant, approval.id, tx.now),
+    )
+    if row is None:
+        return None
+    head, _, body = vault.open(approval.tenant, "answer", approval.id, bytes(row["sealed"])).partition(b"\n")
+    status, headers = json.loads(head)
+    return Answer(cast(int, status), tuple((cast(str, k), cast(str, v)) for k, v in headers), body)
+
+
+def wipe_answers(tx: Transaction) -> None:
+    """Erases the answers whose time is over."""
+    tx.run("DELETE FROM approval_answers WHERE until <= ?", tx.now)

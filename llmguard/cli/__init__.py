@@ -24,6 +24,8 @@ COMMANDS = {
     "logout": "people:logout",
     "approvals": "approvals:approvals",
     "audit": "audit:audit",
+    "run": "run:run",
+    "doctor": "doctor:doctor",
     "policy": "policy:policy",
     "operations": "operations:operations",
     "config": "settings:config",

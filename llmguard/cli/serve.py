@@ -38,9 +38,18 @@ def serve(settings: Settings, /, config: Path | None, **options: object) -> None
         click.echo(f"data plane     http://{s.host}:{s.port}/v1 → {s.destination.base_url}", err=True)
         click.echo(f"control plane  http://{s.host}:{s.control_port}", err=True)
         click.echo(f"checkpoints    {s.checkpoint_folder}", err=True)
+        click.echo(f"names          {_names(guard.scanner.names, s.names)}", err=True)
         if s.pass_through:
             click.echo("pass-through   callers use their own provider keys: nobody is accountable for them", err=True)
         elif not s.upstream_key:
             click.echo("no provider key: set LLMGUARD_UPSTREAM_KEY, or start with --pass-through", err=True)
 
     run(settings, ready)
+
+
+def _names(looked_for: object, wanted: bool | None) -> str:
+    from llmguard.detection.scanner import NOT_INSTALLED
+
+    if looked_for is not None:
+        return "people's names and addresses are looked for"
+    return "off: names = false" if wanted is False else NOT_INSTALLED

@@ -50,15 +50,15 @@ def _row(f: Finding) -> dict[str, Any]:
 def scan(settings: Settings, files: tuple[Path, ...], form: str, jsonl: bool) -> None:
     """Find personal data and secrets. Exit code 1 if anything was found. Values are never printed."""
     from llmguard import catalogue
-    from llmguard.detection import Engine
+    from llmguard.detection import Engine, Scanner, chosen
 
-    engine = Engine(catalogue.load(settings.detectors))
+    scanner = Scanner(Engine(catalogue.load(settings.detectors)), chosen(settings.names))
     if jsonl:
-        _scan_lines(engine)
+        _scan_lines(scanner)
         return
     total = 0
     for name, text in _inputs(files):
-        findings = engine.scan((TextPart(text, name),))[0]
+        findings = scanner.scan((TextPart(text, name),))[0]
         total += len(findings)
         if form == "json":
             click.echo(json.dumps({"file": name, "findings": [_row(f) for f in findings]}))
@@ -69,7 +69,7 @@ def scan(settings: Settings, files: tuple[Path, ...], form: str, jsonl: bool) ->
     sys.exit(1 if total else 0)
 
 
-def _scan_lines(engine: Any) -> None:
+def _scan_lines(scanner: Any) -> None:
     for number, line in enumerate(sys.stdin.buffer, 1):
         try:
             document = json.loads(line)
@@ -78,7 +78,7 @@ def _scan_lines(engine: Any) -> None:
                 raise TypeError
         except (ValueError, KeyError, TypeError):
             raise UnscannableRequest(f'line {number} is not a JSON object with "id" and a "text" string') from None
-        findings = engine.scan((TextPart(text, "text"),))[0]
+        findings = scanner.scan((TextPart(text, "text"),))[0]
         click.echo(json.dumps({"id": id_, "findings": [_row(f) for f in findings]}))
 
 

@@ -8,19 +8,17 @@ inside the part's text; whatever raises in here reaches the caller.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from llmguard.catalogue import anchor_of, fill, spans
 from llmguard.detection.automaton import Automaton
 from llmguard.detection.resolve import Candidate, resolve
-from llmguard.detection.verify import MAX_LABELLED, Hit, Label, Rule, Work
+from llmguard.detection.verify import MAX_LABELLED, Hit, Rule, Text, Work, context_anchor
 from llmguard.errors import UnscannableRequest
 from llmguard.model import Detector, Finding, TextPart
 
-Believed = tuple[Rule, Hit]
-_NO_LABEL = Label()
 _MAX_LABEL = 128
 """Characters of a key that count as a label; the key itself is a part of its own."""
 
@@ -31,13 +29,17 @@ class Engine:
     def __init__(self, detectors: Sequence[Detector], cache: Path | None = None) -> None:
         """Raises ConfigError if an anchor is refused."""
         self.detectors = tuple(detectors)
-        self._rules = tuple(Rule(d, i) for i, d in enumerate(self.detectors))
-        anchors: dict[bytes, list[Rule]] = {}
+        anchors: dict[bytes, int] = {}
+        self._rules = tuple(Rule(d, i, _words_of(d, anchors)) for i, d in enumerate(self.detectors))
+        by_anchor: list[list[Rule]] = [[] for _ in anchors]
         for rule in self._rules:
-            anchors.setdefault(anchor_of(rule.detector), []).append(rule)
-        self._by_anchor = tuple(tuple(rules) for rules in anchors.values())
-        self._with_keywords = tuple(r for r in self._rules if r.detector.keywords)
-        self.automaton = Automaton(tuple(anchors), _plants(self._by_anchor), cache)
+            needy = rule.detector.needs_context  # without a word nothing of its kind is believed: look where they are
+            at = rule.words if needy else anchors.setdefault(anchor_of(rule.detector), len(anchors))
+            by_anchor += [[] for _ in range(at + 1 - len(by_anchor))]
+            by_anchor[at].append(rule)
+        self._by_anchor = tuple(map(tuple, by_anchor))
+        self._with_keywords = tuple(r for r in self._rules if r.keywords)
+        self.automaton = Automaton(tuple(anchors), _plants(self._by_anchor, self._rules), cache)
 
     def scan(self, parts: Sequence[TextPart], work: Work | None = None) -> tuple[tuple[Finding, ...], ...]:
         """Findings of each part, in the parts' order. ``work`` counts what verification cost.
@@ -52,62 +54,50 @@ class Engine:
             data = part.text.encode()
         except UnicodeEncodeError:
             raise UnscannableRequest("a text holds a lone surrogate; send well-formed Unicode") from None
-        believed = self._labelled(part, data, work) if part.label else self._unlabelled(data, _NO_LABEL, work)
-        return _findings(part.text, data, believed) if believed else ()
+        label = _label(part.label) if part.label else b""
+        runs = self.automaton.scan(label + data if label else data)
+        value = bool(label) and len(part.text) <= MAX_LABELLED and "\n" not in part.text
+        if not runs and not value:
+            return ()
+        text = Text(label + data, len(label), runs, work)
+        found: list[Hit] = []
+        for anchor, ends in runs.items():
+            for rule in self._by_anchor[anchor]:
+                rule.look(text, ends, found)
+        if value:
+            self._whole(part.label, text, found)
+        return self._findings(part.text, data, len(label), found) if found else ()
 
-    def _unlabelled(self, data: bytes, label: Label, work: Work) -> list[Believed]:
-        runs = self.automaton.scan(data)
-        if not runs:
-            return []
-        return [
-            (rule, hit)
-            for anchor, ends in runs.items()
-            for rule in self._by_anchor[anchor]
-            for hit in rule.hits(data, ends, label, work)
-        ]
+    def _whole(self, label: str, text: Text, found: list[Hit]) -> None:
+        """Asks the rules that have a keyword which the label is."""
+        words = _CAMEL.sub(" ", label[:_MAX_LABEL]).encode("utf-8", "replace")
+        for rule in self._with_keywords:
+            if rule.keywords is not None and rule.keywords.found(words):
+                rule.whole(text, found)
 
-    def _labelled(self, part: TextPart, data: bytes, work: Work) -> list[Believed]:
-        """Scans ``label: text``, shifts back, and asks the rules whose keyword the label is for the whole text."""
-        label = _label(part.label)
-        prefix = label.text + b": "
-        believed = [
-            (rule, moved)
-            for rule, hit in self._unlabelled(prefix + data, label, work)
-            if (moved := _shifted(hit, len(prefix))) is not None
-        ]
-        if len(part.text) <= MAX_LABELLED and "\n" not in part.text:
-            believed += [(r, h) for r in self._with_keywords if (h := r.labelled(data, label, work)) is not None]
-        return believed
+    def _findings(self, text: str, data: bytes, shift: int, hits: Sequence[Hit]) -> tuple[Finding, ...]:
+        """Hits of ``shift`` bytes further right become findings in code points; overlaps are resolved."""
+        place = _code_points(text, data, {b - shift for hit in hits for b in hit[:2]})
+        candidates = []
+        for start, end, confidence, rank, order in hits:
+            low, high = (start - shift, end - shift) if place is None else (place[start - shift], place[end - shift])
+            d = self.detectors[order]
+            finding = Finding(low, high, d.type, d.category, confidence, d.id, d.severity)
+            candidates.append(Candidate(finding, rank, order))
+        return resolve(candidates)
 
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-./]+")
 
 
-def _label(text: str) -> Label:
-    cut = text[:_MAX_LABEL].replace("\n", " ").encode("utf-8", "replace").decode()
-    return Label(cut.encode(), _CAMEL.sub(" ", cut).encode())
+def _label(text: str) -> bytes:
+    """What is scanned before a text that stood under a key, so that its pattern and context words count."""
+    return text[:_MAX_LABEL].replace("\n", " ").encode("utf-8", "replace") + b": "
 
 
-def _shifted(hit: Hit, by: int) -> Hit | None:
-    """The hit in a text that starts ``by`` bytes later; None if nothing of it is left there."""
-    if hit.end <= by:
-        return None
-    return Hit(max(0, hit.start - by), hit.end - by, hit.confidence, hit.rank)
-
-
-def _findings(text: str, data: bytes, believed: Iterable[Believed]) -> tuple[Finding, ...]:
-    pairs = list(believed)
-    place = _code_points(text, data, {b for _, hit in pairs for b in (hit.start, hit.end)})
-    return resolve(
-        Candidate(_finding(rule.detector, hit, place), hit.rank, rule.order)
-        for rule, hit in pairs
-        if hit.end > hit.start
-    )
-
-
-def _finding(detector: Detector, hit: Hit, place: dict[int, int] | None) -> Finding:
-    start, end = (hit.start, hit.end) if place is None else (place[hit.start], place[hit.end])
-    return Finding(start, end, detector.type, detector.category, hit.confidence, detector.id, detector.severity)
+def _words_of(detector: Detector, anchors: dict[bytes, int]) -> int:
+    """The number of the anchor for a detector's context words, -1 if it has none."""
+    return anchors.setdefault(context_anchor(detector.context), len(anchors)) if detector.context else -1
 
 
 def _code_points(text: str, data: bytes, offsets: set[int]) -> dict[int, int] | None:
@@ -121,11 +111,12 @@ def _code_points(text: str, data: bytes, offsets: set[int]) -> dict[int, int] | 
     return place
 
 
-def _plants(by_anchor: Sequence[Sequence[Rule]]) -> list[tuple[int, bytes]]:
-    """For every anchor the examples of its rules: the self-test of a cached automaton."""
-    return [
+def _plants(by_anchor: Sequence[Sequence[Rule]], rules: Sequence[Rule]) -> list[tuple[int, bytes]]:
+    """For every anchor the examples of its rules or its words: the self-test of a cached automaton."""
+    examples = [
         (i, spans(fill(example, seed=i))[0].encode())
         for i, rules in enumerate(by_anchor)
         for rule in rules
         for example in rule.detector.match
     ]
+    return examples + [(r.words, word.encode()) for r in rules for word in r.detector.context]

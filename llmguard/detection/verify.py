@@ -1,19 +1,20 @@
 """Verify: what an anchor's hits are worth. A Rule is a Detector made ready to look closely at small windows.
 
 Owns: windows, the pattern's search, validators, context, confidence. Never does: looking where no anchor hit, or asking
-the automaton. Invariant: windows of one rule never overlap, so that its work grows with the text, not with the hits.
-All offsets here are bytes; the engine makes code points of them.
+the automaton. Invariant: windows of one rule never overlap, so that its work grows with the text, not with the hits,
+and equal values of one text are validated once. All offsets here are bytes; the engine makes code points of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import re2
 
-from llmguard.catalogue import compile_pattern
+from llmguard.catalogue import Pattern
 from llmguard.detection.resolve import Rank
 from llmguard.model import Detector
 from llmguard.validators import VALIDATORS, Validator
@@ -45,152 +46,226 @@ class Work:
     validated: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
-    """The key that a part stood under: ``text`` as written, ``words`` apart (``dbPassword`` → ``db password``)."""
-
-    text: bytes = b""
-    words: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A span in bytes that a rule believes, and how much."""
+class Hit(NamedTuple):
+    """A span in bytes that a rule believes, and how much. ``rule`` is its place among the engine's rules."""
 
     start: int
     end: int
     confidence: float
     rank: Rank
+    rule: int
+
+
+@dataclass(slots=True)
+class Text:
+    """One text under examination: its bytes, what stands before them, and where the automaton hit.
+
+    ``data`` starts with the label's ``prefix`` bytes; hits are inside the rest. ``runs`` are as the automaton gives
+    them. ``said`` remembers what validators said of the values of this text, and lives as long as its scan.
+    """
+
+    data: bytes
+    prefix: int
+    runs: Mapping[int, Sequence[int]]
+    work: Work
+    said: dict[tuple[int, bytes], bool | None] = field(default_factory=dict)
+    named: dict[int, bool] = field(default_factory=dict)
+    """By number of context words: whether the label says one."""
+
+    def near(self, words: int, low: int, high: int) -> bool:
+        """Whether one of these context ``words`` may end from ``low`` to ``high``. No is certain."""
+        runs = self.runs.get(words)
+        if runs is None:
+            return False
+        i = bisect_left(runs, low)  # first and last ends alternate: an odd place is inside a run
+        return i < len(runs) and (i % 2 == 1 or runs[i] <= high)
 
 
 class Rule:
-    """One detector, compiled. Holds no text."""
+    """One detector, compiled; ``words`` is the automaton's number for its context words, or -1. Holds no text."""
 
     __slots__ = (
+        "_confidences",
         "_context",
         "_edge",
         "_groups",
-        "_keywords",
         "_needs_context",
-        "_pattern",
+        "_reach",
+        "_search_in",
         "_unless",
         "_validator",
         "detector",
+        "keywords",
         "order",
+        "words",
     )
 
-    def __init__(self, detector: Detector, order: int) -> None:
+    def __init__(self, detector: Detector, order: int, words: int) -> None:
         self.detector = detector
         self.order = order
-        self._pattern = compile_pattern(detector.pattern)
-        self._groups = sorted(i for n, i in self._pattern.groupindex.items() if n.startswith(b"value")) or [0]
+        self.words = words
+        pattern = Pattern(detector.pattern)
+        self._search_in = pattern.search
+        self._groups = pattern.values or (0,)
         self._validator: Validator | None = VALIDATORS[detector.validator] if detector.validator else None
         self._context = _words(detector.context)
-        self._keywords = _words(detector.keywords)
+        self.keywords = _words(detector.keywords)
         self._unless = _directly(detector.unless)
         self._needs_context = detector.needs_context
+        before, after = detector.reach
+        self._reach = (before + _AFTER, after + _BEFORE) if detector.needs_context else (before, after)
         self._edge = _EDGE if detector.reach[1] >= _OPEN else 1
+        self._confidences = _confidences(detector.confidence)
 
-    def hits(self, data: bytes, runs: Sequence[int], label: Label, work: Work) -> Iterator[Hit]:
-        """The believed spans around ``runs`` (first end, last end, …) of this rule's anchor."""
-        for low, high in self._windows(data, runs):
-            if self._needs_context and not self._in_context(data, low, high, label, inside=True):
-                continue  # one search instead of one a match: most windows end here
-            yield from self._search(data, low, high, label, work)
+    def look(self, text: Text, ends: Sequence[int], found: list[Hit]) -> None:
+        """Adds the believed spans around ``ends`` to ``found``: first end, last end, … of this rule's anchor, which for
+        a rule that needs context are its words. Under a label that says one, the whole text is near.
+        """
+        if self._needs_context and self._named(text):
+            end = len(text.data)
+            self._search(text, text.prefix - 1, end, found, end)  # the blank before it is a boundary
+            return
+        for low, high, last in self._windows(len(text.data), ends):
+            self._search(text, low, high, found, high if self._needs_context else last)
 
-    def labelled(self, data: bytes, label: Label, work: Work) -> Hit | None:
-        """The whole of ``data``, if it stands under one of this rule's keywords and its validator does not object."""
-        if self._keywords is None or not self._keywords.search(label.words):
-            return None
-        return self._judge(data, 0, len(data), label, work)
+    def whole(self, text: Text, found: list[Hit]) -> None:
+        """The whole text as a value, for a label that is one of this rule's keywords."""
+        if text.prefix < len(text.data):
+            self._judge(text, text.prefix, len(text.data), found)
 
-    def _windows(self, data: bytes, runs: Sequence[int]) -> Iterator[tuple[int, int]]:
-        before, after = self.detector.reach
-        low = high = -1
-        for i in range(0, len(runs), 2):
-            start, end = max(0, runs[i] - before), min(len(data), runs[i + 1] + after)
-            if start <= high:
-                high = max(high, end)
-                continue
-            if high >= 0:
-                yield low, high
-            low, high = start, end
-        if high >= 0:
-            yield low, high
+    def _windows(self, size: int, ends: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        """Where to look: start, end, and the end of the last hit inside."""
+        before, after = self._reach
+        low, high = max(0, ends[0] - before), ends[1] + after
+        if len(ends) == 2:
+            yield low, min(size, high), ends[1]
+            return
+        for i in range(2, len(ends), 2):
+            start = ends[i] - before
+            if start > high:
+                yield low, high, ends[i - 1]
+                low = start
+            high = ends[i + 1] + after
+        yield low, min(size, high), ends[-1]
 
-    def _search(self, data: bytes, low: int, high: int, label: Label, work: Work) -> Iterator[Hit]:
-        """Every match in a window. A match that comes near the window's end is read again in a wider one."""
-        position, limit = low, min(len(data), high + _STRETCH)
-        while position <= high:
-            match = self._pattern.search(data, position, high)
+    def _search(self, text: Text, low: int, high: int, found: list[Hit], last: int) -> None:
+        """Every match in a window. A match that comes near the window's end is read again in a wider one.
+
+        Behind ``last`` no match can begin: each holds a hit of its anchor.
+        """
+        data, work, position = text.data, text.work, low
+        limit = min(len(data), high + _STRETCH)
+        while position <= last:
+            spans = self._search_in(data, position, high)
+            match_start, match_end = spans[0]
             work.searches += 1
-            work.examined += (match.end() if match else high) - position
-            if match is None:
+            work.examined += (match_end if match_start >= 0 else high) - position
+            if match_start < 0:
                 return
-            if match.end() + self._edge > high and high < limit:
-                high = min(limit, high + max(256, high - match.start()))
+            if match_end + self._edge > high and high < limit:
+                high = min(limit, high + max(256, high - match_start))
                 continue
-            start, end = self._span(match)
-            hit = self._judge(data, start, end, label, work) if start >= 0 else None
-            if hit is not None:
-                yield hit
-            position = max(end, match.start() + 1)
+            end = match_end
+            for group in self._groups:
+                if spans[group][0] >= 0:
+                    start, end = spans[group]
+                    self._judge(text, start, end, found)
+                    break
+            position = max(end, match_start + 1)
 
-    def _span(self, match: Any) -> tuple[int, int]:
-        """The first value group that took part; (-1, end) if the pattern has some and none did."""
-        for group in self._groups:
-            if match.start(group) >= 0:
-                return match.start(group), match.end(group)
-        return -1, match.end()
-
-    def _judge(self, data: bytes, start: int, end: int, label: Label, work: Work) -> Hit | None:
-        if self._unless is not None and self._unless.search(data[max(0, start - _DIRECTLY) : start]):
-            return None
-        context = self._in_context(data, start, end, label)
+    def _judge(self, text: Text, start: int, end: int, found: list[Hit]) -> None:
+        data = text.data
+        if end <= text.prefix:
+            return
+        if self._unless is not None and self._unless.found(data[max(0, start - _DIRECTLY) : start]):
+            return
+        context = self._context is not None and self._in_context(text, start, end)
         if self._needs_context and not context:
-            return None
-        proved = None
-        if self._validator is not None:
-            work.validated += 1
-            proved = self._validator(data[start:end].decode("utf-8", "replace"))
-            if proved is False:
-                return None
-        return self._believe(start, end, bool(proved), context)
+            return
+        proved = self._proved(text, data[start:end]) if self._validator is not None else None
+        if proved is False:
+            return
+        confidence, rank = self._confidences[bool(proved), context]
+        if confidence >= THRESHOLD:
+            found.append(Hit(max(start, text.prefix), end, confidence, rank, self.order))
 
-    def _believe(self, start: int, end: int, proved: bool, context: bool) -> Hit | None:
-        base = self.detector.confidence
-        confidence = max(base, VALIDATED) if proved else base
-        if context:
-            confidence = max(base, min(CERTAIN, confidence + CONTEXT_GAIN))
-        if confidence < THRESHOLD:
-            return None
-        rank = Rank.VALIDATED if proved else Rank.MATCHED if base >= THRESHOLD else Rank.GUESSED
-        return Hit(start, end, round(confidence, 2), rank)
-
-    def _in_context(self, data: bytes, start: int, end: int, label: Label, *, inside: bool = False) -> bool:
-        """Whether a context word stands near a span (``inside`` it too), or in the label."""
-        if self._context is None:
-            return False
+    def _in_context(self, text: Text, start: int, end: int) -> bool:
+        """Whether a context word stands near a span, but not inside it, or in the label."""
+        if self._named(text):
+            return True
         low, high = max(0, start - _BEFORE), end + _AFTER
-        near = data[low:high] if inside else data[low:start] + b"\n" + data[end:high]
-        return bool(self._context.search(near) or (label.words and self._context.search(label.words)))
+        if self._context is None or not text.near(self.words, low, high):
+            return False
+        return self._context.found(text.data[low:start] + b"\n" + text.data[end:high])
+
+    def _named(self, text: Text) -> bool:
+        """Whether the label says one of the context words."""
+        if not text.prefix or self._context is None:
+            return False
+        if self.words not in text.named:
+            said = text.near(self.words, 0, text.prefix) and self._context.found(text.data[: text.prefix])
+            text.named[self.words] = said
+        return text.named[self.words]
+
+    def _proved(self, text: Text, value: bytes) -> bool | None:
+        key = (self.order, value)
+        try:
+            return text.said[key]
+        except KeyError:
+            text.work.validated += 1
+            verdict = self._validator(value.decode("utf-8", "replace")) if self._validator is not None else None
+            text.said[key] = verdict
+            return verdict
 
 
-def _words(words: Sequence[str]) -> Any | None:
+def _confidences(base: float) -> dict[tuple[bool, bool], tuple[float, Rank]]:
+    """Confidence and rank by (proved, in context)."""
+    unproved = Rank.MATCHED if base >= THRESHOLD else Rank.GUESSED
+    proved = max(base, VALIDATED)
+
+    def raised(confidence: float) -> float:
+        return round(max(base, min(CERTAIN, confidence + CONTEXT_GAIN)), 2)
+
+    return {
+        (False, False): (base, unproved),
+        (False, True): (raised(base), unproved),
+        (True, False): (proved, Rank.VALIDATED),
+        (True, True): (raised(proved), Rank.VALIDATED),
+    }
+
+
+def context_anchor(words: Sequence[str]) -> bytes:
+    """The automaton's expression for what may be one of ``words``: it hits wherever ``_words`` does, and a little more.
+
+    Longer words are plain literals, which compile ten times as fast as words with boundaries.
+    """
+    short = [_bytewise(w) for w in words if len(w) < 5]
+    titled = [_bytewise(w[:1].upper() + w[1:]) for w in words if len(w) < 5 and w[:1].isascii() and w[:1].isalpha()]
+    branches = ["(?i:" + "|".join(_bytewise(w) for w in words if len(w) >= 5) + ")"] if len(short) < len(words) else []
+    branches += [f"(?i:(?:^|[^A-Za-z])(?:{'|'.join(short)}))"] if short else []
+    branches += [f"[a-z](?:{'|'.join(titled)})"] if titled else []
+    return "|".join(branches).encode()
+
+
+def _bytewise(word: str) -> str:
+    """Hyperscan reads bytes here: a letter beyond ASCII is any of its bytes, in either case."""
+    return "".join(c if c.isascii() else r"[\x80-\xff]" * len(c.encode()) for c in _spaced(word))
+
+
+def _words(words: Sequence[str]) -> Pattern | None:
     """Any of ``words`` as a word, also inside ``snake_case`` and ``camelCase``; plural too."""
     if not words:
         return None
     plain = "|".join(_spaced(w) for w in words)
     titled = "|".join(_spaced(w[:1].upper() + w[1:]) for w in words if w[:1].isascii() and w[:1].isalpha())
     inner = f"|[a-z](?:{titled})(?:[^a-z]|$)" if titled else ""
-    return compile_pattern(rf"(?:^|[^A-Za-z])(?i:{plain})(?i:e?s)?(?:[^a-z]|$){inner}")
+    return Pattern(rf"(?:^|[^A-Za-z])(?i:{plain})(?i:e?s)?(?:[^a-z]|$){inner}")
 
 
-def _directly(words: Sequence[str]) -> Any | None:
+def _directly(words: Sequence[str]) -> Pattern | None:
     """Any of ``words`` at the end of a text, but for punctuation and blanks."""
-    return compile_pattern(rf"(?i)(?:^|[^a-z])(?:{'|'.join(map(_spaced, words))})[\s\W]{{0,4}}$") if words else None
+    return Pattern(rf"(?i)(?:^|[^a-z])(?:{'|'.join(map(_spaced, words))})[\s\W]{{0,4}}$") if words else None
 
 
 def _spaced(word: str) -> str:
-    escaped: str = re2.escape(word)
-    return escaped.replace("\\ ", "[ _-]?")
+    return "[ _-]?".join(re2.escape(piece) if piece.isascii() else piece for piece in word.split(" "))

@@ -131,7 +131,7 @@ def _query(query: str) -> Iterator[TextPart]:
         name, text = unquote_plus(name), unquote_plus(value)
         if name and name not in slots.WORDS:
             yield _outside(name, "query", "query")
-        if text and not slots.plain_parameter(text):
+        if text and not slots.plain_query(name, text):
             yield _outside(text, "query", "query", name if name not in slots.MUTE_LABELS else "")
 
 

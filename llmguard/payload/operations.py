@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
@@ -254,8 +255,27 @@ def _administration() -> list[Operation]:
     ]
 
 
+_DEPLOYED = [
+    "chat.completions.create",
+    "completions.create",
+    "embeddings.create",
+    "audio.transcriptions",
+    "audio.translations",
+    "audio.speech",
+    "images.generate",
+    "images.edit",
+]
+
+
+def _deployments() -> list[Operation]:
+    """Azure's paths: what a deployment serves stands below it."""
+    rows = (row for row in _inference() if row.name in _DEPLOYED)
+    return [replace(row, path=f"/deployments/{{deployment}}{row.path}") for row in rows]
+
+
 TABLE: tuple[Operation, ...] = (
     *_inference(),
+    *_deployments(),
     *_conversations(),
     *_threads(),
     *_files(),

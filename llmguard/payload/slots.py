@@ -79,6 +79,7 @@ _TIMES = _words(
 )
 _TIME = re.compile(r"[12]\d{9}")
 
+_API_VERSION = re.compile(r"20\d\d-[01]\d-[0-3]\d(?:-preview)?|v\d|latest|preview")
 _HEADER_WORD = r"(?:[A-Za-z]{1,20}\d{0,2}|\d{1,6}(?:\.\d{1,6}){0,3})"
 _MEDIA = re.compile(r"[a-z*]{1,12}/[a-z*0-9.+-]{1,40}(?:;\s?(?:q=[01](?:\.\d)?|charset=[a-z0-9-]{2,10}))?")
 _AGENT = re.compile(
@@ -131,6 +132,11 @@ def plain_parameter(text: str) -> bool:
         or _ID.fullmatch(text) is not None
         or _MODEL.fullmatch(text) is not None
     )
+
+
+def plain_query(name: str, text: str) -> bool:
+    """Whether a query parameter's value says only what its name promises."""
+    return plain_parameter(text) or (name == "api-version" and _API_VERSION.fullmatch(text) is not None)
 
 
 def plain_header(name: str, value: str) -> bool:

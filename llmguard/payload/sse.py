@@ -56,25 +56,25 @@ class Event:
 class Decoder:
     """``feed`` returns the events that a chunk completes; ``finish`` what is left without its blank line."""
 
-    __slots__ = ("_after_cr", "_buffer", "_lines", "_searched", "_size")
+    __slots__ = ("_after_cr", "_begun", "_held", "_lines", "_size")
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._begun: list[bytes] = []  # pieces of the line that has no end yet: joined once, when it ends
+        self._held = 0
         self._lines: list[bytes] = []
         self._size = 0
-        self._searched = 0
         self._after_cr = False
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Raises UpstreamError for an event above the limit."""
         events = list(self._feed(chunk)) if chunk else []
-        if self._size + len(self._buffer) > MAX_EVENT:
+        if self._size + self._held > MAX_EVENT:
             raise UpstreamError("the provider sent an event above the limit; the stream was ended")
         return events
 
     def finish(self) -> list[Event]:
-        lines = [*self._lines, self._buffer] if self._buffer else self._lines
-        self._buffer, self._lines, self._size = b"", [], 0
+        lines = [*self._lines, b"".join(self._begun)] if self._begun else self._lines
+        self._begun, self._held, self._lines, self._size = [], 0, [], 0
         return [_event(lines)] if lines else []
 
     def _feed(self, chunk: bytes) -> Iterator[Event]:
@@ -83,14 +83,17 @@ class Decoder:
             yield from self._line(b"\n", half=True)
             chunk = chunk[1:]
         self._after_cr = False
-        buffer, at = self._buffer + chunk, 0
-        for match in _LINE_END.finditer(buffer, self._searched):
-            yield from self._line(buffer[at : match.end()])
+        at = 0
+        for match in _LINE_END.finditer(chunk):
+            line = b"".join((*self._begun, chunk[at : match.end()]))
+            self._begun.clear()
             at = match.end()
-        if at and at == len(buffer):
-            self._after_cr = buffer.endswith(b"\r")
-        self._buffer = buffer[at:]
-        self._searched = len(self._buffer)
+            yield from self._line(line)
+        if at and at == len(chunk):
+            self._after_cr = chunk.endswith(b"\r")
+        if at < len(chunk):
+            self._begun.append(chunk[at:])
+        self._held = self._held + len(chunk) - at if not at else len(chunk) - at
 
     def _line(self, line: bytes, half: bool = False) -> Iterator[Event]:
         if half:

@@ -31,7 +31,7 @@ from llmguard.model import Principal
 from llmguard.payload import headers as header_rules
 from llmguard.payload.headers import Pairs
 from llmguard.pipeline import Head
-from llmguard.proxy.gate import host_allowed, origin_allowed
+from llmguard.proxy.gate import LOOPBACK, host_allowed, origin_allowed
 from llmguard.proxy.upstream import AiohttpUpstream
 
 log = logging.getLogger("llmguard")
@@ -73,7 +73,8 @@ class DataPlane:
         self._gate(first)
         path: str = scope["raw_path"].decode("latin-1") if scope.get("raw_path") else scope["path"]
         if path in ("/healthz", "/readyz"):
-            await answer.json(200, {"status": "ok"})
+            ready = path == "/healthz" or self._guard.scanner.ready
+            await answer.json(200 if ready else 503, {"status": "ok" if ready else "names are loading"})
             return
         principal, credential = self._authenticated(first)
         if not path.startswith(ROOT + "/"):
@@ -107,7 +108,9 @@ class DataPlane:
         return principal, settings.upstream_key
 
     def _passed_through(self, token: str) -> Principal:
-        """A caller known by its own provider key alone: a tenant of its own, accountable to nobody."""
+        """A caller known by its own provider key alone: a tenant of its own, accountable to nobody; loopback only."""
+        if self._guard.settings.host not in LOOPBACK:
+            raise Unauthenticated("provider keys are passed through on loopback only; make an lg_ key for this caller")
         name = "pass:" + self._guard.account(token)
         return Principal(name, name, "service", name)
 

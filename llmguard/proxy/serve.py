@@ -1,30 +1,29 @@
-"""``llmguard serve``: both planes in one process and one event loop, checkpoints beside them."""
+"""``llmguard serve``: both planes in one process and one event loop.
+
+The sockets answer ``/healthz`` before anything else is loaded: the guard, its patterns and its state are opened beside
+them, and until then every other request hears 503.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from llmguard import audit
 from llmguard.config import Settings
-from llmguard.errors import ConfigError, LLMGuardError
-from llmguard.guard import Guard
-from llmguard.proxy.control import control_app
-from llmguard.proxy.data import DataPlane
-from llmguard.proxy.upstream import session
+from llmguard.errors import ConfigError
+from llmguard.proxy.front import Front
 
-log = logging.getLogger("llmguard")
+if TYPE_CHECKING:
+    from llmguard.guard import Guard
+
 DRAIN = 10
 """Seconds that running answers get when the server stops."""
-SWEEP = 15
-"""Seconds between looks for approvals whose time is over."""
 
 
 class _Server(uvicorn.Server):
@@ -38,7 +37,8 @@ class _Server(uvicorn.Server):
 def listener(host: str, port: int) -> socket.socket:
     """A listening socket: who connects early waits. Raises ConfigError if the address is not to be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sets TCP_NODELAY for this protocol alone; without it, some answers wait 40 ms for an acknowledgement.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
@@ -50,60 +50,60 @@ def listener(host: str, port: int) -> socket.socket:
 
 
 def serve(settings: Settings, ready: Callable[[Guard], None] | None = None) -> None:
-    """Runs until SIGINT or SIGTERM; answers under way get ``DRAIN`` seconds."""
+    """Runs until SIGINT or SIGTERM; answers under way get ``DRAIN`` seconds. ``ready`` gets the open guard."""
     sockets = listener(settings.host, settings.port), listener(settings.host, settings.control_port)
-    with Guard(settings, advisory=False) as guard:
+    asyncio.run(_serve(settings, sockets, ready))
+
+
+async def _serve(
+    settings: Settings, sockets: tuple[socket.socket, socket.socket], ready: Callable[[Guard], None] | None
+) -> None:
+    def opened() -> Guard:
+        from llmguard.guard import Guard  # loads most of what there is to load: /healthz answers meanwhile
+
+        guard = Guard(settings, advisory=False)
         guard.store.transact(guard.approvals.sweep, durable=True)
-        if ready:
-            ready(guard)
-        asyncio.run(_serve(guard, *sockets))
+        return guard
 
-
-async def _serve(guard: Guard, data: socket.socket, control: socket.socket) -> None:
-    async with running(guard, data, control) as stop:
+    async with running(opened, *sockets) as (guard, stop):
         loop = asyncio.get_running_loop()
         for s in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(s, stop.set)
+        if ready:
+            ready(guard)
         await stop.wait()
+    guard.close()
 
 
 @contextlib.asynccontextmanager
-async def running(guard: Guard, data: socket.socket, control: socket.socket) -> AsyncIterator[asyncio.Event]:
-    """Both planes and the checkpointer, while the block runs. The event asks for the end."""
+async def running(
+    opened: Callable[[], Guard], data: socket.socket, control: socket.socket
+) -> AsyncIterator[tuple[Guard, asyncio.Event]]:
+    """Both planes, while the block runs. ``opened`` makes the guard, in a thread. The event asks for the end."""
     stop = asyncio.Event()
-    async with session(guard.settings) as http:
-        planes = [
-            (_server(DataPlane(guard, http)), data),
-            (_server(control_app(guard.store, guard.vault, guard.approvals, guard.settings)), control),
-        ]
-        tasks = [asyncio.ensure_future(server.serve(sockets=[sock])) for server, sock in planes]
-        for task in tasks:
-            task.add_done_callback(lambda _: stop.set())
-        tasks.append(asyncio.ensure_future(_sweep(guard)))
-        with audit.Checkpointer(
-            guard.store,
-            guard.vault.keyring,
-            guard.origin,
-            guard.settings.checkpoint_folder,
-            interval=guard.settings.checkpoint_every,
-        ):
+    fronts = Front(), Front()
+    servers = [_server(front) for front in fronts]
+    tasks = [asyncio.ensure_future(s.serve(sockets=[k])) for s, k in zip(servers, (data, control), strict=True)]
+    for task in tasks:
+        task.add_done_callback(lambda _: stop.set())
+    try:
+        guard = await asyncio.to_thread(opened)
+        from llmguard.proxy.planes import planes
+
+        async with planes(guard) as (fronts[0].plane, fronts[1].plane):
             try:
-                yield stop
+                yield guard, stop
             finally:
-                for server, _ in planes:
-                    server.should_exit = True
-                tasks.pop().cancel()
-                await asyncio.gather(*tasks)
+                guard.room.close()  # held calls hear that the guard stops; their approvals stay
+                await _drained(servers, tasks)
+    finally:
+        await _drained(servers, tasks)
 
 
-async def _sweep(guard: Guard) -> None:
-    """Approvals expire by time also when nobody asks for them."""
-    while True:
-        await asyncio.sleep(SWEEP)
-        try:
-            await asyncio.wrap_future(guard.store.submit(guard.approvals.sweep, durable=True))
-        except LLMGuardError as e:
-            log.error("approvals were not swept: %s", e.code)
+async def _drained(servers: Sequence[_Server], tasks: Sequence[asyncio.Future[None]]) -> None:
+    for server in servers:
+        server.should_exit = True
+    await asyncio.gather(*tasks)
 
 
 def _server(app: Any) -> _Server:

@@ -6,6 +6,7 @@ the database).
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -49,7 +50,7 @@ def open_session(path: Path, timeout: float, *, writes: bool) -> Session:
         connection.executescript(_PRAGMAS)
         if not writes:
             connection.execute("PRAGMA query_only=ON")
-        return Session(connection, path)
+        return Session(connection, path, timeout)
     except BaseException:
         connection.close()
         raise
@@ -58,12 +59,13 @@ def open_session(path: Path, timeout: float, *, writes: bool) -> Session:
 class Session:
     """One connection, and the file that it was opened on."""
 
-    __slots__ = ("_identity", "_path", "connection", "durable")
+    __slots__ = ("_identity", "_path", "_timeout_ms", "connection", "durable")
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, timeout: float) -> None:
         self.connection = connection
         self.durable = False
         self._path = path
+        self._timeout_ms = round(timeout * 1000)
         self._identity = _identity(path)
 
     def synchronize(self, durable: bool) -> None:
@@ -71,6 +73,22 @@ class Session:
         if durable != self.durable:
             self.connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self.durable = durable
+
+    def begin(self, patient: bool = True) -> bool:
+        """Starts a writing transaction. Who is not ``patient`` gets False at once where another process is writing."""
+        if patient:
+            self.connection.execute("BEGIN IMMEDIATE")
+            return True
+        self.connection.execute("PRAGMA busy_timeout=0")
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as e:
+            if e.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            return False
+        finally:
+            self.connection.execute(f"PRAGMA busy_timeout={self._timeout_ms}")
+        return True
 
     def stale(self) -> bool:
         """Whether the path now names another file, or none: what is written here would be lost."""
@@ -109,14 +127,17 @@ def _private_file(path: Path) -> None:
     mode = folder.stat().st_mode
     if mode & 0o022 and not mode & stat.S_ISVTX:
         raise ConfigError(f"others can replace the files in {folder}; run: chmod 700 {folder}")
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        if stat.S_IMODE(os.fstat(fd).st_mode) != 0o600:
-            os.fchmod(fd, 0o600)
-        if os.fstat(fd).st_size == 0:
-            _sync_folder(folder)
-    finally:
-        os.close(fd)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        _sync_folder(folder)
+    except FileExistsError:
+        # An existing database is not opened here: closing it would drop the locks of this process's other connections,
+        # and another process could then take away the write-ahead log under them (sqlite.org/howtocorrupt.html §2.2).
+        mode = os.lstat(path).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.ELOOP, "it is not a plain file; move it away") from None
+        if stat.S_IMODE(mode) != 0o600:
+            os.chmod(path, 0o600)
 
 
 def _sync_folder(folder: Path) -> None:

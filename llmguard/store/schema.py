@@ -59,7 +59,7 @@ CREATE TABLE approvals (
   principal TEXT NOT NULL, human TEXT, request_key TEXT NOT NULL, egress_digest TEXT NOT NULL,
   policy_version TEXT NOT NULL, rule TEXT NOT NULL, requirement TEXT NOT NULL, risk TEXT NOT NULL,
   findings TEXT NOT NULL, advisory INTEGER NOT NULL, owner TEXT,
-  created INTEGER NOT NULL, expires INTEGER NOT NULL, updated INTEGER NOT NULL,
+  created INTEGER NOT NULL, expires INTEGER NOT NULL, updated INTEGER NOT NULL, returned INTEGER NOT NULL,
   attestation TEXT NOT NULL,
   PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
@@ -69,6 +69,11 @@ CREATE TABLE approval_payloads (
   tenant TEXT NOT NULL, id TEXT NOT NULL, egress BLOB, original BLOB, salt BLOB,
   PRIMARY KEY (tenant, id)
 );
+CREATE TABLE approval_answers (
+  tenant TEXT NOT NULL, id TEXT NOT NULL, until INTEGER NOT NULL, sealed BLOB NOT NULL,
+  PRIMARY KEY (tenant, id)
+);
+CREATE INDEX approval_answers_by_end ON approval_answers (until);
 CREATE TABLE votes (
   tenant TEXT NOT NULL, approval TEXT NOT NULL, human TEXT NOT NULL, verdict TEXT NOT NULL, reason TEXT NOT NULL,
   digest TEXT NOT NULL, time INTEGER NOT NULL, attestation TEXT NOT NULL,

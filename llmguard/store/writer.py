@@ -70,7 +70,12 @@ class Writer:
         self._writing = 0  # ident of the thread that has the turn
 
     def submit(self, work: Callable[[Transaction], T], durable: bool) -> Future[T]:
+        """Queues the work. One that need not reach the disk is done at once if nobody writes, here or elsewhere: two
+        thread switches cost an event loop more than the commit does."""
         job = _Job(work, durable, Future())
+        if not durable and self._at_once(job):
+            job.resolve()
+            return job.future
         with self._lock:
             if self._closed:
                 job.future.set_exception(GuardUnavailable(self._closed))
@@ -80,6 +85,17 @@ class Writer:
                 if self._thread is None:
                     self._start()
         return job.future
+
+    def _at_once(self, job: _Job) -> bool:
+        """Whether the work was done without waiting for anybody. A first work opens the database: that is queued."""
+        if self._queued or self._session is None or self._writing == threading.get_ident():
+            return False
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            return not self._closed and self._perform([job], patient=False)
+        finally:
+            self._turn.release()
 
     def transact(self, work: Callable[[Transaction], T], durable: bool) -> T:
         """In the caller's thread if nobody else writes or waits to, else queued."""
@@ -145,17 +161,25 @@ class Writer:
                 if job is not None and job.future.set_running_or_notify_cancel():
                     job.future.set_exception(GuardUnavailable(self._closed))
 
-    def _perform(self, jobs: list[_Job]) -> None:
-        """One transaction over ``jobs``; their outcomes are in them afterwards. The caller has the turn."""
+    def _perform(self, jobs: list[_Job], *, patient: bool = True) -> bool:
+        """One transaction over ``jobs``; their outcomes are in them afterwards. The caller has the turn.
+
+        False if somebody who is not ``patient`` would have had to wait for another process: nothing was done.
+        """
         self._writing = threading.get_ident()
         try:
             with self._gate:
                 try:
-                    self._commit(self._open(), jobs)
+                    session = self._open()
+                    session.synchronize(any(job.durable for job in jobs))
+                    if not session.begin(patient):
+                        return False
+                    self._commit(session, jobs)
                 except BaseException as e:  # noqa: BLE001 - whatever it is, it belongs to the waiting callers
                     self._abandon(jobs, e)
         finally:
             self._writing = 0
+        return True
 
     def _open(self) -> Session:
         if self._session is not None and self._session.stale():
@@ -166,8 +190,6 @@ class Writer:
 
     def _commit(self, session: Session, jobs: list[_Job]) -> None:
         connection = session.connection
-        session.synchronize(any(job.durable for job in jobs))
-        connection.execute("BEGIN IMMEDIATE")
         last = connection.execute("SELECT last FROM clock").fetchone()[0]
         now = max(self._clock(), last)
         for job in jobs:

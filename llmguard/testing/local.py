@@ -26,7 +26,12 @@ class LocalGuard:
         self.settings = replace(
             settings, host="127.0.0.1", port=self.port, control_port=self.control_port, control_url=self.control_url
         )
-        self.guard = Guard(self.settings, advisory=False)
+        try:
+            self.guard = Guard(self.settings, advisory=False)
+        except BaseException:
+            for listening in self._sockets:
+                listening.close()
+            raise
         self._thread = threading.Thread(target=self._run, name="local-guard", daemon=True)
         self._started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
@@ -60,7 +65,7 @@ class LocalGuard:
 
     async def _serve(self) -> None:
         try:
-            async with running(self.guard, *self._sockets) as stop:
+            async with running(lambda: self.guard, *self._sockets) as (_, stop):
                 self._started.set_result((asyncio.get_running_loop(), stop))
                 await stop.wait()
         except BaseException as e:

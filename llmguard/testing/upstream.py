@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from aiohttp import web
 
 from llmguard.model import hidden
+from llmguard.testing.dialect import DONE, Asked, Dialect, Say, Stream
 
-Behaviour = Literal["echo", "error", "hangup", "cut_stream", "cut_body", "redirect", "not_json", "wait"]
+Behaviour = Literal["echo", "error", "hangup", "cut_stream", "cut_body", "redirect", "not_json", "wait", "busy_once"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +39,21 @@ class Received:
 class EchoUpstream:
     """``with EchoUpstream() as upstream: … upstream.url, upstream.received``.
 
-    Chat answers repeat the last message; with ``tools`` the first tool is called with ``{"echo": …}``; streams arrive
-    in pieces of ``piece`` characters. ``say`` replaces what is said, as a function of the request's JSON.
+    Answers of chat, completions and responses repeat the last words; with ``tools`` or ``functions`` the first one is
+    called with ``{"echo": …}``; streams arrive in pieces of ``piece`` characters. ``say`` replaces what is said, as a
+    function of the request's JSON.
     """
 
-    def __init__(self, *, port: int = 0, piece: int = 5, say: Callable[[Any], str] | None = None) -> None:
+    def __init__(self, *, port: int = 0, piece: int = 5, say: Say | None = None) -> None:
         self.received: list[Received] = []
         self.behave: Behaviour = "echo"
         self.cancelled = threading.Event()
         """Set when the guard gave up an exchange that was under way (``behave = "wait"``)."""
         self.events = 0
         """Events of streams sent so far, ``[DONE]`` left out."""
-        self._piece = piece
-        self._say = say or _last_message
+        self.split = 0
+        """Bytes in one write of a stream; 0: one event in one write, as providers do."""
+        self.dialect = Dialect(say, piece)
         self._port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="echo-upstream", daemon=True)
@@ -98,6 +100,10 @@ class EchoUpstream:
             except asyncio.CancelledError:
                 self.cancelled.set()
                 raise
+        if self.behave == "busy_once":
+            self.behave = "echo"
+            error: dict[str, Any] = {"message": "too many requests", "type": "requests", "code": "rate_limit_exceeded"}
+            return web.json_response({"error": error}, status=429, headers={"retry-after": "1"})
         if self.behave == "hangup":
             if request.transport:
                 request.transport.abort()
@@ -116,12 +122,12 @@ class EchoUpstream:
             asked: Any = json.loads(body) if body else {}
         except ValueError:
             asked = {}
+        asked = asked if isinstance(asked, dict) else {}
         number = len(self.received)
-        if request.path.endswith("/chat/completions") and request.method == "POST":
-            if asked.get("stream"):
-                return await self._stream(request, self._chunks(asked, number))
-            return await self._json(request, _completion(asked, self._say(asked), number))
-        return await self._json(request, {"id": f"resp_{number}", "object": "echo", "echo": asked})
+        answer = self.dialect.answer(Asked(request.method, request.path, request.query, asked, number))
+        if isinstance(answer, Stream):
+            return await self._stream(request, answer)
+        return await self._json(request, answer)
 
     async def _json(self, request: web.Request, value: Any) -> web.StreamResponse:
         if self.behave != "cut_body":
@@ -134,16 +140,16 @@ class EchoUpstream:
             request.transport.close()
         return response
 
-    async def _stream(self, request: web.Request, chunks: AsyncIterator[bytes]) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, stream: Stream) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
         response.enable_chunked_encoding()
         await response.prepare(request)
-        sent = 0
-        async for chunk in chunks:
-            await response.write(chunk)
-            await asyncio.sleep(0)  # each event in a write of its own, as providers do
-            sent += 1
-            self.events += not chunk.startswith(b"data: [DONE]")
+        for sent, event in enumerate(stream.events, 1):
+            size = self.split or len(event)
+            for at in range(0, len(event), size):
+                await response.write(event[at : at + size])
+                await asyncio.sleep(0)
+            self.events += event != DONE
             if self.behave == "cut_stream" and sent == 3:
                 await response.write(b'data: {"half": "an ev')
                 await asyncio.sleep(0.05)
@@ -152,57 +158,3 @@ class EchoUpstream:
                 return response
         await response.write_eof()
         return response
-
-    async def _chunks(self, asked: Any, number: int) -> AsyncIterator[bytes]:
-        message = _completion(asked, self._say(asked), number)["choices"][0]["message"]
-        for delta in _deltas(message, self._piece):
-            yield _event(asked, number, delta, None)
-        yield _event(asked, number, {}, "tool_calls" if message.get("tool_calls") else "stop")
-        yield b"data: [DONE]\n\n"
-
-
-def _last_message(asked: Any) -> str:
-    content = asked["messages"][-1].get("content") if asked.get("messages") else ""
-    if isinstance(content, list):
-        content = " ".join(p.get("text", "") for p in content)
-    return f"You wrote: {content}"
-
-
-def _completion(asked: Any, text: str, number: int) -> Any:
-    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
-    if asked.get("tools"):
-        function = {"name": asked["tools"][0]["function"]["name"], "arguments": json.dumps({"echo": text})}
-        message |= {"content": None, "tool_calls": [{"id": "call_0", "type": "function", "function": function}]}
-    reason = "tool_calls" if asked.get("tools") else "stop"
-    return {
-        "id": f"chatcmpl-{number}",
-        "object": "chat.completion",
-        "created": 1_700_000_000,
-        "model": asked.get("model", "echo"),
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
-        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-    }
-
-
-def _pieces(text: str, size: int) -> list[str]:
-    return [text[i : i + size] for i in range(0, len(text), size)]
-
-
-def _deltas(message: Any, size: int) -> list[Any]:
-    if not message.get("tool_calls"):
-        return [{"role": "assistant", "content": ""}, *({"content": p} for p in _pieces(message["content"], size))]
-    call = message["tool_calls"][0]
-    first = {"index": 0, **call, "function": {"name": call["function"]["name"], "arguments": ""}}
-    rest = [{"index": 0, "function": {"arguments": p}} for p in _pieces(call["function"]["arguments"], size)]
-    return [{"role": "assistant", "tool_calls": [first]}, *({"tool_calls": [r]} for r in rest)]
-
-
-def _event(asked: Any, number: int, delta: Any, finish: str | None) -> bytes:
-    chunk = {
-        "id": f"chatcmpl-{number}",
-        "object": "chat.completion.chunk",
-        "created": 1_700_000_000,
-        "model": asked.get("model", "echo"),
-        "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}],
-    }
-    return b"data: " + json.dumps(chunk).encode() + b"\n\n"

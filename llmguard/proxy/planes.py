@@ -1,0 +1,53 @@
+"""The planes of an open guard, with what runs beside them: checkpoints, the sweep of approvals, the names model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from llmguard import audit
+from llmguard.errors import LLMGuardError
+from llmguard.guard import Guard
+from llmguard.proxy.control import control_app
+from llmguard.proxy.data import DataPlane
+from llmguard.proxy.front import Plane
+from llmguard.proxy.upstream import session
+
+log = logging.getLogger("llmguard")
+WARM_AFTER = 0.2
+"""Seconds after which the names model loads: the first answers of a starting server come before it."""
+SWEEP = 15
+"""Seconds between looks for approvals whose time is over."""
+
+
+@contextlib.asynccontextmanager
+async def planes(guard: Guard) -> AsyncIterator[tuple[Plane, Plane]]:
+    """The ASGI applications of the data plane and of the control plane, while the block runs."""
+    sweeping = asyncio.ensure_future(_sweep(guard))
+    checkpoints = audit.Checkpointer(
+        guard.store,
+        guard.vault.keyring,
+        guard.origin,
+        guard.settings.checkpoint_folder,
+        interval=guard.settings.checkpoint_every,
+    )
+    asyncio.get_running_loop().call_later(WARM_AFTER, guard.scanner.warm)
+    try:
+        async with session(guard.settings) as http:
+            with checkpoints:
+                control = control_app(guard.store, guard.vault, guard.approvals, guard.settings)
+                yield DataPlane(guard, http), control
+    finally:
+        sweeping.cancel()
+
+
+async def _sweep(guard: Guard) -> None:
+    """Approvals expire by time also when nobody asks for them."""
+    while True:
+        await asyncio.sleep(SWEEP)
+        try:
+            await asyncio.wrap_future(guard.store.submit(guard.approvals.sweep, durable=True))
+        except LLMGuardError as e:
+            log.error("approvals were not swept: %s", e.code)

@@ -1,0 +1,107 @@
+"""Names and addresses of people, by the real model."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from llmguard.detection.names import Names
+from llmguard.detection.names.recognizer import OVERLAP, WINDOW
+
+NAMES = Names()
+
+
+def found(text: str, names: Names = NAMES) -> list[tuple[str, str]]:
+    reading = names.plan(text)
+    for window in reading.windows:
+        names.read(reading, window)
+    return [(f.type, text[f.start : f.end]) for f in names.conclude(reading)]
+
+
+PEOPLE = {
+    "English": ("Please send the contract to Alice Walker before Friday.", ["Alice Walker"]),
+    "two people": ("Bob Miller owes Alice Walker forty dollars.", ["Bob Miller", "Alice Walker"]),
+    "an initial": ("The report was written by Susan K. Olsen for the board.", ["Susan K. Olsen"]),
+    "a possessive": ("Is that Jonathan's laptop or the one of the school?", ["Jonathan"]),
+    "German": (
+        "Sehr geehrter Herr Schneider, Ihre Kollegin Petra Hoffmann hat angerufen.",
+        ["Schneider", "Petra Hoffmann"],
+    ),
+    "French": ("Bonjour, je suis Camille Lefèvre et j'ai perdu mon contrat.", ["Camille Lefèvre"]),
+    "Spanish": ("El paciente Javier Morales llegó ayer con su hermana Lucía.", ["Javier Morales", "Lucía"]),
+    "a particle": ("Ludwig van der Meer has called twice about the boat.", ["Ludwig van der Meer"]),
+    "a transcript": ("Sarah: who are you?\nOmar: the new neighbour.", ["Sarah", "Omar"]),
+}
+
+
+@pytest.mark.parametrize(("text", "people"), PEOPLE.values(), ids=PEOPLE)
+def test_people_are_found_whole(text: str, people: list[str]) -> None:
+    assert found(text) == [("PERSON", name) for name in people]
+
+
+ADDRESSES = {
+    "English": ("Ship it to 48 Cedar Lane, Springfield, IL 62704 please.", "48 Cedar Lane, Springfield, IL 62704"),
+    "a unit": ("She moved to 7315 Maple Avenue Apt. 12, Portland last week.", "7315 Maple Avenue Apt. 12, Portland"),
+    "German": ("Die Lieferung geht an die Lindenstraße 27, 10969 Berlin.", "Lindenstraße 27, 10969 Berlin"),
+    "French": ("J'habite au 14 rue des Lilas, 75011 Paris depuis mars.", "14 rue des Lilas, 75011 Paris"),
+    "a post box": ("Write to P.O. Box 4471 for the forms.", "P.O. Box 4471"),
+}
+
+
+@pytest.mark.parametrize(("text", "address"), ADDRESSES.values(), ids=ADDRESSES)
+def test_an_address_is_one_finding(text: str, address: str) -> None:
+    assert found(text) == [("ADDRESS", address)]
+
+
+CLEAN = {
+    "code": "class BrokenPipeError(ConnectionError):\n    def __init__(self, Alice):\n        self.alice = Alice\n",
+    "a call": "result = Jackson.readValue(json, Carter.class);\n",
+    "a log": "2024-05-01 10:11:12 INFO com.acme.Harrison started in 12 ms",
+    "a town": "The conference takes place in Munich next week.",
+    "an instruction": "Write a short story about a dragon who is afraid of heights.",
+    "years": "After 10 years the committee met again in Room 12.",
+    "no words": " \n\t\n---\n",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("text", CLEAN.values(), ids=CLEAN)
+def test_what_code_and_common_words_explain_stays(text: str) -> None:
+    assert found(text) == []
+
+
+def test_a_later_mention_of_a_name_is_found_too() -> None:
+    text = "Priya Raghunathan wrote to us.\n" + "The weather was fine and nobody came.\n" * 30 + "raise it with Priya"
+    assert found(text)[-1] == ("PERSON", "Priya")
+
+
+def test_common_words_need_no_model() -> None:
+    names = Names()
+    assert found("please write a function that sorts a list of numbers and returns the largest one", names) == []
+    assert names.reads == 0
+
+
+def test_a_name_across_the_edge_of_a_window_is_found_whole() -> None:
+    name = "Katarzyna Wojciechowska"
+    for lead in range(WINDOW - OVERLAP - 40, WINDOW + 10, 29):
+        text = ("The agreement was discussed at length. " * 20)[:lead] + f" {name} signed it. " + "It was late. " * 30
+        assert ("PERSON", name) in found(text)
+
+
+def test_the_work_grows_with_the_text_whatever_stands_in_it() -> None:
+    for piece in ("Aa ", "A. ", "1 Aa ", "Aa-", "Aa\n", "@", "''", "Box 1, ", "a" * 1000, "é", "\n\n", "한"):
+        names = Names()
+        text = (piece * 4_000)[:4_000]
+        found(text, names)
+        assert names.reads <= 2 * len(text) / (WINDOW - 2 * OVERLAP) + 2
+
+
+def test_findings_hold_no_text_and_do_not_overlap() -> None:
+    text = "Dr. Alice Walker, 48 Cedar Lane, Springfield, IL 62704, and her brother Bob Walker.\n" * 8
+    reading = NAMES.plan(text)
+    for window in reading.windows:
+        NAMES.read(reading, window)
+    findings = NAMES.conclude(reading)
+    assert all(a.end <= b.start for a, b in pairwise(findings))
+    assert "Walker" not in repr(findings) + repr(reading)
