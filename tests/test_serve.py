@@ -54,6 +54,7 @@ class Operator:
             "HOME": str(self.folder),
             "LLMGUARD_CONFIG": str(self.folder / "config.toml"),
             "LLMGUARD_UPSTREAM_KEY": "key-of-the-provider",
+            "LLMGUARD_NAMES": "false",
         }
 
     def run(self, *arguments: str, who: str = "operator", ok: bool = True) -> str:
@@ -68,21 +69,26 @@ class Operator:
         assert (done.returncode == 0) is ok, done.stderr
         return done.stdout if ok else done.stderr
 
-    def start(self) -> float:
-        """Seconds from the start of the process to the first answer of /healthz."""
-        began = time.monotonic()
+    def start(self) -> None:
+        """Starts the server and waits until it is ready: it is healthy before that."""
         with (self.folder / "stderr").open("ab") as errors:
             command = [sys.executable, "-m", "llmguard.cli", "serve"]
             self.server = subprocess.Popen(command, env=self.environment, stderr=errors)
-        while time.monotonic() - began < 30:
+        for path in ("/healthz", "/readyz"):
+            self._until_answered(path)
+
+    def _until_answered(self, path: str) -> None:
+        assert self.server
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
                     assert answer.status == 200
-                    return time.monotonic() - began
-            except OSError:
+                    return
+            except OSError:  # no connection yet, or 503
                 assert self.server.poll() is None, (self.folder / "stderr").read_text()
                 time.sleep(0.01)
-        raise AssertionError("serve did not answer")
+        raise AssertionError(f"serve did not answer {path}")
 
     def kill(self) -> None:
         assert self.server
@@ -227,3 +233,21 @@ def test_port_in_use_is_said_plainly(operator: Operator) -> None:
         s.bind(("127.0.0.1", operator.port))
         s.listen()
         assert "choose another port" in operator.run("serve", ok=False)
+
+
+def test_starting_server_is_healthy_and_refuses_until_it_is_open() -> None:
+    """The front of a plane that is not open: no state, no guard, typed answers."""
+    import asyncio
+
+    from llmguard.proxy.front import Front
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    for path in ("/healthz", "/v1/chat/completions"):
+        asyncio.run(Front()({"type": "http", "path": path}, None, send))
+    assert [m["status"] for m in sent if "status" in m] == [200, 503]
+    assert json.loads(sent[-1]["body"])["error"]["code"] == "guard_unavailable"
+    assert (b"retry-after", b"1") in sent[-2]["headers"]
