@@ -19,9 +19,9 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
+from llmguard.effects import Head
 from llmguard.errors import AlreadyExecuted, ConfigError, UpstreamError
 from llmguard.model import Body, Call, Destination, Egress, Operation, Principal, new_id
-from llmguard.pipeline import Head
 
 P = ParamSpec("P")
 T = TypeVar("T")

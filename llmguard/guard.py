@@ -20,6 +20,22 @@ from llmguard import actions, audit, catalogue, identity
 from llmguard.approvals import UNDECIDED, Approvals, WaitingRoom
 from llmguard.config import DATABASE, Settings, load
 from llmguard.detection import Engine, Scanner, chosen
+from llmguard.effects import (
+    AwaitApproval,
+    Claim,
+    ClientGone,
+    Commit,
+    Effect,
+    Emit,
+    Flow,
+    Head,
+    LoadGrants,
+    NextChunk,
+    Recall,
+    Receipt,
+    Scan,
+    Send,
+)
 from llmguard.errors import GuardUnavailable, LLMGuardError, RequestTooLarge
 from llmguard.model import (
     Approval,
@@ -39,24 +55,7 @@ from llmguard.model import (
 )
 from llmguard.payload import headers as header_rules
 from llmguard.payload import operations
-from llmguard.pipeline import (
-    AwaitApproval,
-    Claim,
-    ClientGone,
-    Commit,
-    Effect,
-    Emit,
-    Flow,
-    Head,
-    Kit,
-    LoadGrants,
-    NextChunk,
-    Recall,
-    Receipt,
-    Scan,
-    Send,
-    guard_call,
-)
+from llmguard.pipeline import Kit, guard_call
 from llmguard.policy import Policy
 from llmguard.redaction import Restorer, redact, tags
 from llmguard.risk import Exposure, assess_in

@@ -20,6 +20,22 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from llmguard.effects import (
+    AwaitApproval,
+    Claim,
+    ClientGone,
+    Commit,
+    Effect,
+    Emit,
+    Flow,
+    Head,
+    LoadGrants,
+    NextChunk,
+    Recall,
+    Receipt,
+    Scan,
+    Send,
+)
 from llmguard.errors import (
     ApprovalExecuting,
     ApprovalPending,
@@ -61,119 +77,6 @@ MAX_KEPT = 8 * 1024 * 1024
 """Bytes of the largest answer to a held call that is kept for its retries."""
 FIRST_SIGN = 10.0
 """Seconds that a held stream waits for a real status before it is opened."""
-
-# --------------------------------------------------------------------------- effects
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """Look through the parts of a call. Result: Scanned."""
-
-    call: Call
-    parts: tuple[TextPart, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LoadGrants:
-    """Open what the principal was granted under the scopes. Result: tuple of VaultEntry."""
-
-    call: Call
-    scopes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One unit of work. Result: Receipt. Outcomes of unheld calls do not ``wait``."""
-
-    call: Call
-    vault: tuple[VaultEntry, ...] = ()
-    grants: tuple[Grant, ...] = ()
-    audit: tuple[AuditEntry, ...] = ()
-    hold: Hold | None = None
-    settle: Settlement | None = None
-    withdraw: Approval | None = None
-    wait: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a commit did. Placeholders that are ``taken`` belong to other values: then nothing was stored."""
-
-    taken: frozenset[str] = frozenset()
-    approval: Approval | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AwaitApproval:
-    """Wait for people until a time (UTC ms). Result: the Approval, APPROVED or EXECUTED; else a typed error.
-
-    ApprovalPending and ApprovalExecuting say that the time is over and nothing is decided.
-    """
-
-    call: Call
-    approval: Approval
-    until: int
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Spend the approval: one compare-and-set, with the intent in the log.
-
-    Result: the frozen Egress; or the Approval as it stands, if it cannot be spent any more, or not yet.
-    """
-
-    call: Call
-    approval: Approval
-    decision: Decision
-
-
-@dataclass(frozen=True, slots=True)
-class Recall:
-    """What the provider answered when the approval was spent. Result: Answer; else AlreadyExecuted."""
-
-    call: Call
-    approval: Approval
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send to the provider. Result: Head. The bytes of the answer follow by NextChunk."""
-
-    egress: Egress
-
-
-@dataclass(frozen=True, slots=True)
-class NextChunk:
-    """The next bytes of the answer, content-decoded. Result: bytes, or None at the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Status and headers of an answer."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Emit:
-    """Give to the caller: first one Head, then bytes."""
-
-    item: Head | bytes
-
-
-Effect = Scan | LoadGrants | Commit | AwaitApproval | Claim | Recall | Send | NextChunk | Emit
-Flow = Generator[Effect, Any, None]
-
-
-class ClientGone(LLMGuardError):
-    """Thrown in by a driver: nobody receives the answer any more. ``sent`` is false if nothing had left by then."""
-
-    code = "client_gone"
-
-    def __init__(self, message: str, *, sent: bool = True) -> None:
-        super().__init__(message)
-        self.sent = sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,20 @@ from typing import Any
 
 import pytest
 
+from llmguard.effects import (
+    AwaitApproval,
+    Claim,
+    ClientGone,
+    Commit,
+    Emit,
+    Head,
+    LoadGrants,
+    NextChunk,
+    Recall,
+    Receipt,
+    Scan,
+    Send,
+)
 from llmguard.errors import (
     AlreadyExecuted,
     ApprovalDenied,
@@ -34,22 +48,7 @@ from llmguard.model import (
     TextPart,
 )
 from llmguard.payload import operations
-from llmguard.pipeline import (
-    AwaitApproval,
-    Claim,
-    ClientGone,
-    Commit,
-    Emit,
-    Head,
-    Kit,
-    LoadGrants,
-    NextChunk,
-    Recall,
-    Receipt,
-    Scan,
-    Send,
-    guard_call,
-)
+from llmguard.pipeline import Kit, guard_call
 from llmguard.policy import Policy
 from llmguard.vault import Keyring, Vault
 

@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 
 from llmguard import identity
+from llmguard.effects import Head
 from llmguard.errors import (
     CallBlocked,
     ConfigError,
@@ -30,7 +31,6 @@ from llmguard.guard import Guard, Request, adrive
 from llmguard.model import Principal
 from llmguard.payload import headers as header_rules
 from llmguard.payload.headers import Pairs
-from llmguard.pipeline import Head
 from llmguard.proxy.gate import LOOPBACK, host_allowed, origin_allowed
 from llmguard.proxy.upstream import AiohttpUpstream
 

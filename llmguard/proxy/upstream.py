@@ -15,10 +15,10 @@ import aiohttp
 import yarl
 
 from llmguard.config import Settings
+from llmguard.effects import Head
 from llmguard.errors import UpstreamError
 from llmguard.model import Egress
 from llmguard.payload.headers import Pairs
-from llmguard.pipeline import Head
 
 CHUNK = 1 << 20
 _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)

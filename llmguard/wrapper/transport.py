@@ -18,11 +18,11 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from llmguard.effects import Flow, Head
 from llmguard.errors import CallBlocked, ConfigError, LLMGuardError, UpstreamError
 from llmguard.guard import Guard, Request, adrive, drive
 from llmguard.model import Destination, Egress
 from llmguard.payload.headers import CREDENTIALS, Pairs
-from llmguard.pipeline import Flow, Head
 from llmguard.wrapper.refusals import both
 
 ROOT = "llmguard.root"
