@@ -30,6 +30,7 @@ def test_every_setting_is_documented_and_no_other() -> None:
 def commands(command: click.Command, path: str, parent: click.Context | None = None) -> Iterator[str]:
     """The help of a command and of all below it, as sections of a page."""
     settings = {"max_content_width": 100, **command.context_settings}
+    command._help_option = None  # click keeps the one of the first context, which may be another test's
     context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, **settings)
     assert command.help, f"{path} has no help text"
     yield f"## {path}\n\n```text\n{command.get_help(context)}\n```\n"
