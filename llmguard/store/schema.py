@@ -80,12 +80,6 @@ CREATE TABLE votes (
   PRIMARY KEY (tenant, approval, human)
 ) WITHOUT ROWID;
 
-CREATE TABLE policies (
-  tenant TEXT NOT NULL, version TEXT NOT NULL, source TEXT NOT NULL, created INTEGER NOT NULL,
-  in_force INTEGER NOT NULL, attestation TEXT NOT NULL,
-  PRIMARY KEY (tenant, version)
-) WITHOUT ROWID;
-
 CREATE TABLE outbox (
   id TEXT PRIMARY KEY, tenant TEXT NOT NULL, kind TEXT NOT NULL, approval TEXT, body TEXT NOT NULL,
   created INTEGER NOT NULL, sent INTEGER
