@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import socket
@@ -22,6 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -74,7 +76,7 @@ def _servers(folder: Path) -> Iterator[list[Target]]:
             started.append(_start("llmguard.cli", "serve", *ports, environment=environment))
             targets.append(Target(name, f"http://127.0.0.1:{port}/v1", key))
         for target in targets:
-            _wait(int(target.url.rsplit(":", 1)[1].removesuffix("/v1")))
+            _wait(target)
         yield targets
     finally:
         for process in started:
@@ -110,13 +112,19 @@ def _port() -> int:
         return port
 
 
-def _wait(port: int) -> None:
+def _wait(target: Target) -> None:
+    """Until the target takes calls: a guard answers /readyz with 503 while it opens and loads its model."""
+    address = urlsplit(target.url).netloc
     end = perf_counter() + PATIENCE
     while perf_counter() < end:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
+        connection = http.client.HTTPConnection(address, timeout=1)
+        with contextlib.suppress(OSError):
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status != 503:
+                return
+        connection.close()
         asyncio.run(asyncio.sleep(0.05))
-    raise RuntimeError(f"nothing answers on port {port}")
+    raise RuntimeError(f"{target.name} is not ready")
 
 
 # --------------------------------------------------------------------------- calls
