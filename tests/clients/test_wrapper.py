@@ -126,8 +126,8 @@ def test_closing_either_closes_both_as_with_options_does(guard: Guard, upstream:
 
 def test_a_client_that_is_closed_leaves_no_socket_open(guard: Guard, upstream: EchoUpstream) -> None:
     gc.collect()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
         with llmguard.wrap(openai.OpenAI(base_url=upstream.url + "/v1", api_key="k"), guard) as sync:
             say(sync, "hello")
             list(sync.chat.completions.create(model="m", messages=user("hello"), stream=True))
@@ -142,6 +142,7 @@ def test_a_client_that_is_closed_leaves_no_socket_open(guard: Guard, upstream: E
 
         asyncio.run(run())
         gc.collect()
+    assert not [w for w in seen if issubclass(w.category, ResourceWarning)]
 
 
 def test_the_application_can_go_on_after_the_original_is_forgotten(

@@ -68,8 +68,9 @@ def test_what_has_one_meaning_is_kept_as_it_came(raw: bytes) -> None:
 
 
 def test_depth_up_to_the_limit_is_fine() -> None:
-    parse(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
-    parse(json.dumps(["[{" * 500]).encode())
+    deep = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
+    assert parse(deep).raw is deep
+    assert parse(json.dumps(["[{" * 500]).encode()).value == ["[{" * 500]
 
 
 def test_numbers_keep_their_spelling_and_are_no_strings() -> None:
