@@ -12,7 +12,8 @@ import pytest
 from llmguard import identity
 from llmguard.errors import TooManyAttempts
 from llmguard.identity import Cause
-from llmguard.proxy.control import MAX_BODY, Attempts
+from llmguard.proxy.control.http import MAX_BODY
+from llmguard.proxy.control.sessions import Attempts
 from tests.desks import ANN, BO, CY, DEE, TENANT, Desk, Plane, control_plane
 
 
