@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,18 +21,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from benchmarks.hotpath import texts
 from benchmarks.report import Row, percentile
 from benchmarks.servers import EVENTS
+from benchmarks.site import free_port, start, wait_until_ready
 
 PACKAGES = ("llmguard", "uvicorn", "httptools", "aiohttp", "hyperscan")
 CONNECTIONS = 16
-PATIENCE = 60
-"""Seconds that a server may take to start."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,11 @@ def run(options: Namespace) -> list[Row]:
 @contextlib.contextmanager
 def _servers(folder: Path) -> Iterator[list[Target]]:
     started: list[subprocess.Popen[bytes]] = []
-    upstream, bare = _port(), _port()
+    upstream, bare = free_port(), free_port()
     base = f"http://127.0.0.1:{upstream}"
     try:
-        started.append(_start("benchmarks.servers", "upstream", str(upstream)))
-        started.append(_start("benchmarks.servers", "bare", str(bare), base))
+        started.append(start("benchmarks.servers", "upstream", str(upstream)))
+        started.append(start("benchmarks.servers", "bare", str(bare), base))
         targets = [Target("upstream alone", f"{base}/v1"), Target("bare pass-through", f"http://127.0.0.1:{bare}/v1")]
         for name, on in (("llmguard, rules", "false"), ("llmguard, rules and names", "true")):
             if on == "true" and not find_spec("onnxruntime"):
@@ -70,25 +66,19 @@ def _servers(folder: Path) -> Iterator[list[Target]]:
             data = folder / on
             environment = {"LLMGUARD_DATA": str(data), "LLMGUARD_NAMES": on, "LLMGUARD_UPSTREAM_KEY": "none"}
             environment |= {"LLMGUARD_UPSTREAM": base}
-            port = _port()
+            port = free_port()
             key = _key(environment)
-            ports = ("--port", str(port), "--control-port", str(_port()))
-            started.append(_start("llmguard.cli", "serve", *ports, environment=environment))
+            ports = ("--port", str(port), "--control-port", str(free_port()))
+            started.append(start("llmguard.cli", "serve", *ports, environment=environment))
             targets.append(Target(name, f"http://127.0.0.1:{port}/v1", key))
-        for target in targets:
-            _wait(target)
+        for target, process in zip(targets, started, strict=True):
+            wait_until_ready(target.name, target.url, process)
         yield targets
     finally:
         for process in started:
             process.terminate()
         for process in started:
             process.wait(20)
-
-
-def _start(module: str, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", module, *arguments]
-    root = Path(__file__).parent.parent
-    return subprocess.Popen(command, env=os.environ | (environment or {}), stderr=subprocess.DEVNULL, cwd=root)  # noqa: S603
 
 
 def _key(environment: dict[str, str]) -> str:
@@ -103,28 +93,6 @@ def _llmguard(environment: dict[str, str], *arguments: str) -> str:
     if done.returncode:
         raise RuntimeError(f"llmguard {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout.strip()
-
-
-def _port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
-
-
-def _wait(target: Target) -> None:
-    """Until the target takes calls: a guard answers /readyz with 503 while it opens and loads its model."""
-    address = urlsplit(target.url).netloc
-    end = perf_counter() + PATIENCE
-    while perf_counter() < end:
-        connection = http.client.HTTPConnection(address, timeout=1)
-        with contextlib.suppress(OSError):
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status != 503:
-                return
-        connection.close()
-        asyncio.run(asyncio.sleep(0.05))
-    raise RuntimeError(f"{target.name} is not ready")
 
 
 # --------------------------------------------------------------------------- calls

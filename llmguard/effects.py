@@ -26,10 +26,11 @@ from llmguard.model import (
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Look through the parts of a call. Result: Scanned."""
+    """Look through the parts of a call, or of its answer (with rules alone). Result: Scanned."""
 
     call: Call
     parts: tuple[TextPart, ...]
+    answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,10 @@ class LoadGrants:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One unit of work. Result: Receipt. Outcomes of unheld calls do not ``wait``."""
+    """One unit of work. Result: Receipt. Outcomes of unheld calls do not ``wait``.
+
+    ``policy``: the version that decided. If another one is in force by now, nothing is stored: GuardUnavailable.
+    """
 
     call: Call
     vault: tuple[VaultEntry, ...] = ()
@@ -51,6 +55,7 @@ class Commit:
     hold: Hold | None = None
     settle: Settlement | None = None
     withdraw: Approval | None = None
+    policy: str = ""
     wait: bool = True
 
 

@@ -6,11 +6,14 @@
     ├── ConfigError                 settings, catalogue or policy cannot be used
     ├── AuditError                  a log, proof or checkpoint does not hold
     ├── UpstreamError               502 upstream_error: the provider failed; what was sent had been decided
+    │   └── ActionChanged           409 action_changed: an approved action is not what was approved any more
     ├── RequestRefused              the control plane did not do what a person asked
     │   ├── InvalidRequest          400 invalid_request
     │   ├── NotAllowed              403 not_allowed
+    │   │   └── LoginTooOld         403 login_too_old: log in again, then decide
     │   ├── NotFound                404 not_found
     │   ├── Conflict                409 conflict: something else happened first
+    │   ├── IdempotencyMismatch     422 idempotency_mismatch
     │   └── TooManyAttempts         429 too_many_attempts
     └── CallRefused                 nothing was sent
         ├── UnscannableRequest      400 unscannable_request
@@ -18,7 +21,9 @@
         ├── RequestTooLarge         413 request_too_large
         ├── GuardUnavailable        503 guard_unavailable: a part of the guard is down
         ├── CallBlocked             403 blocked
+        │   └── OutOfScope          403 out_of_scope: the credential is not for this operation
         ├── ApprovalDenied          403 approval_denied
+        │   └── ChangesRequested    403 changes_requested: a reviewer asks for another revision
         ├── ApprovalExpired         403 approval_expired
         ├── ApprovalImpossible      403 approval_impossible: no eligible reviewer
         ├── ApprovalPending         409 approval_pending: people have not decided; the same request joins
@@ -30,6 +35,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 ERROR_HEADER = "x-llmguard-error"
@@ -96,6 +102,24 @@ class UpstreamError(LLMGuardError):
         self.sent = sent
 
 
+class OutputBlocked(LLMGuardError):
+    """The model wrote something that the detectors found, and ``output_action`` is ``end``: the answer ends here."""
+
+    status = 403
+    code = "output_blocked"
+
+
+class ActionChanged(UpstreamError):
+    """An approved action is not what was approved any more: arguments or evidence differ. It was not carried out."""
+
+    status = 409
+    code = "action_changed"
+    retry = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, sent=False)
+
+
 class RequestRefused(LLMGuardError):
     """The control plane did not do what a person asked."""
 
@@ -114,6 +138,12 @@ class NotAllowed(RequestRefused):
     code = "not_allowed"
 
 
+class LoginTooOld(NotAllowed):
+    """What this decides needs a login of a moment ago."""
+
+    code = "login_too_old"
+
+
 class NotFound(RequestRefused):
     """There is no such thing for this person or tenant."""
 
@@ -128,8 +158,15 @@ class Conflict(RequestRefused):
     code = "conflict"
 
 
+class IdempotencyMismatch(RequestRefused):
+    """The key of this request belongs to another one."""
+
+    status = 422
+    code = "idempotency_mismatch"
+
+
 class TooManyAttempts(RequestRefused):
-    """Too many failed logins from one address."""
+    """Too many failed logins from one address, or too many requests of one person that wait."""
 
     status = 429
     code = "too_many_attempts"
@@ -179,10 +216,28 @@ class CallBlocked(CallRefused):
     code = "blocked"
 
 
+class OutOfScope(CallBlocked):
+    """The credential is not for this operation."""
+
+    code = "out_of_scope"
+
+
 class ApprovalDenied(CallRefused):
     """A reviewer said no."""
 
     code = "approval_denied"
+
+
+class ChangesRequested(ApprovalDenied):
+    """A reviewer asks for another revision. Only an action's own process reads more than that.
+
+    ``reason`` in the reviewer's words; ``proposal``: the arguments by name that the reviewer proposes instead, if any.
+    Neither stands in the message or in what a caller over HTTP receives.
+    """
+
+    code = "changes_requested"
+    reason: str = ""
+    proposal: Mapping[str, Any] | None = None
 
 
 class ApprovalExpired(CallRefused):

@@ -10,14 +10,16 @@ import asyncio
 import getpass
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from llmguard import actions, audit, catalogue, identity
-from llmguard.approvals import UNDECIDED, Approvals, WaitingRoom
+from llmguard import audit, catalogue, identity
+from llmguard.actions import Action, Actions, Block, Terms
+from llmguard.approvals import SWEEP, UNDECIDED, Approvals, WaitingRoom, rules
 from llmguard.config import DATABASE, Settings, load
 from llmguard.detection import Engine, Scanner, chosen
 from llmguard.effects import (
@@ -36,12 +38,14 @@ from llmguard.effects import (
     Scan,
     Send,
 )
-from llmguard.errors import GuardUnavailable, LLMGuardError, RequestTooLarge
+from llmguard.errors import Conflict, GuardUnavailable, LLMGuardError, RequestTooLarge, UpstreamError
+from llmguard.identity import Person
 from llmguard.model import (
     Approval,
     AuditEntry,
     Body,
     Call,
+    Decision,
     Destination,
     Egress,
     Finding,
@@ -49,13 +53,14 @@ from llmguard.model import (
     Operation,
     Principal,
     Risk,
+    Scanned,
     TextPart,
     hidden,
     new_id,
 )
 from llmguard.payload import headers as header_rules
 from llmguard.payload import operations
-from llmguard.pipeline import Kit, guard_call
+from llmguard.pipeline import Kit, guard_call, revise_call
 from llmguard.policy import Policy
 from llmguard.redaction import Restorer, redact, tags
 from llmguard.risk import Exposure, assess_in
@@ -71,6 +76,12 @@ MARGIN = 5.0
 """Seconds before a client's read timeout at which a held call has its answer."""
 PULSE = 5.0
 """Seconds between signs of life of a held stream."""
+MAX_OWED = 1000
+"""Outcomes of executions that are kept in memory while they cannot be stored."""
+LOOK = 2.0
+"""Seconds between looks at whether the process that executes is still there."""
+REVISES = "x-llmguard-revises"
+"""Header that names the approval whose changes a request has."""
 UNKNOWN = Operation("unknown", "", "", "unknown")
 
 
@@ -133,18 +144,39 @@ class Guard:
             advisory=advisory,
             url=self.settings.approval_url or self.settings.control_url,
             max_waiting=self.settings.max_waiting,
+            max_waiting_bytes=self.settings.max_waiting_bytes,
             replay_window=self.settings.replay_window,
         )
         self.room = WaitingRoom(self.store)
         self.kit = Kit(
             self.vault,
-            Policy(self.settings.rules),
+            self._in_force(),
             frozenset(self.settings.secret_tools),
             self.settings.max_answer_bytes,
             self.settings.on_client_gone == "cancel",
+            self.settings.output_action == "end",
+            self.settings.output_hold_chars,
         )
-        self.owner = f"{os.getpid()}:{new_id(wall_ms())}"
+        self._stale = False
+        self._owed: deque[Commit] = deque()
+        self._owner = ""
+        self._actions = Actions(self)
         self.origin = f"llmguard/{self.vault.keyring.log_id()}"
+
+    def _in_force(self) -> Policy:
+        """The stored policy, which the configuration's becomes only where nobody else has to approve it."""
+        file, tenant = Policy(self.settings.rules), self.settings.tenant
+        source = self.store.read(lambda tx: rules.in_force(tx, self.vault, tenant))
+        if source != file.source:
+            source = self.store.transact(lambda tx: rules.adopt(tx, self.vault, tenant, file), durable=True)
+        if source == file.source:
+            return file
+        stored = rules.parsed(source)
+        log.warning(
+            "the policy of the configuration (%s) is pending, and %s stays in force: llmguard policy propose",
+            *(file.version[:12], stored.version[:12]),
+        )
+        return stored
 
     @classmethod
     def from_config(cls, path: Path) -> Guard:
@@ -213,13 +245,48 @@ class Guard:
 
     # ----------------------------------------------------------------- calls
 
-    def action(self, name: str, *, wait: float | None = None) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    def action(
+        self,
+        name: str,
+        *,
+        describe: Callable[..., str] | str | None = None,
+        evidence: Callable[..., Any] | None = None,
+        wait: float | None = None,
+    ) -> Callable[[Callable[P, T]], Action[P, T]]:
         """Decorates a function, sync or async: people have to approve it before it runs, with exactly its arguments.
 
-        ``wait`` in seconds; None: until they have decided or the approval expires. Raises ConfigError for a bad name;
-        the decorated function raises ApprovalPending, ApprovalDenied, ApprovalExpired, AlreadyExecuted.
+        ``describe``: a sentence for the reviewer, as a format string (``"Export {table}"``) or made from the same
+        arguments. ``evidence``: a dry run from the same arguments, as JSON; made anew right before the execution, which
+        does not happen if it differs. ``wait`` in seconds; None: until they have decided or the approval expires.
+
+        Raises ConfigError for what cannot be used; for what calls raise, see ``Action``.
         """
-        return actions.gate(self, name, wait)
+        return self._actions.gate(Terms(name, describe, evidence, wait))
+
+    def approval(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        describe: str = "",
+        evidence: Any = None,
+        wait: float | None = None,
+        revises: str = "",
+    ) -> Block:
+        """``with`` and ``async with``: people have to approve the block before it runs; it is the execution.
+
+        ``evidence`` is JSON, or a function that gives it and is asked again right before the block. ``revises``: the id
+        of an approval whose reviewers asked for changes. The same errors as an action's.
+        """
+        return self._actions.block(Terms(name, wait=wait), arguments or {}, describe, evidence, revises)
+
+    def resume(self, approval_id: str) -> Any:
+        """Carries out an action that an earlier process asked for, exactly as it was, once approved.
+
+        What it returns, of an async function something to await. Raises as ``Action.resume``, and ConfigError if this
+        process has not decorated that function.
+        """
+        return self._actions.resume(approval_id)
 
     def run(self, call: Call, upstream: Upstream) -> Iterator[Head | bytes]:
         """The answer of a call: drives the pipeline over this guard and ``upstream``."""
@@ -228,6 +295,46 @@ class Guard:
     def arun(self, call: Call, upstream: AsyncUpstream) -> AsyncIterator[Head | bytes]:
         """The same on an event loop."""
         return adrive(self, self.flow(call), upstream)
+
+    def revise(self, person: Person, id_: str, digest: str, body: bytes) -> Approval:
+        """Puts another body in the place of a held call whose reviewers asked for changes; it is voted on anew.
+
+        For the human behind the call alone. Whoever sends the former request again joins the revision. Raises NotFound,
+        NotAllowed, Conflict, and what is wrong with the body (CallRefused).
+        """
+
+        def work(tx: Transaction) -> tuple[Approval, Egress]:
+            return self.approvals.revisable(tx, person, id_, digest)
+
+        former, egress = self.store.transact(work)
+        base = self.settings.destination
+        if egress.destination != base.name or not egress.url.startswith(base.base_url + "/"):
+            raise Conflict("the destination was changed since: send a new request", approval_id=id_)
+        path, _, query = egress.url.removeprefix(base.base_url).partition("?")
+        request = Request(egress.method, path, query, egress.headers, body)
+        principal = Principal(former.principal, former.tenant, "human", person.email, former.human)
+        call = replace(self.call(request, principal, base, egress.account), revises=former.id)
+        made: list[Approval] = []
+
+        def flow() -> Flow:
+            made.append((yield from revise_call(call, self._kit(), former)))
+
+        for _ in drive(self, flow(), _Nowhere()):
+            pass  # nothing is sent, so nothing is answered
+        return made[0]
+
+    @property
+    def owner(self) -> str:
+        """Who spends approvals here: this process. A forked child is another one, and may die alone."""
+        if not self._owner.startswith(f"{os.getpid()}:"):
+            self._owner = f"{os.getpid()}:{new_id(wall_ms())}"
+        return self._owner
+
+    def sweep(self) -> None:
+        """Does what time does to approvals, in pieces, and stores outcomes that could not be stored before."""
+        self._pay()
+        while self.store.transact(self.approvals.sweep, durable=True) >= SWEEP:
+            pass
 
     def now(self) -> int:
         """UTC milliseconds."""
@@ -268,6 +375,7 @@ class Guard:
             account=account,
             received=now,
             path_params=tuple(params),
+            revises=_named(request.headers, REVISES).upper(),
             **self._form(dict(reversed(request.headers))),
         )
 
@@ -280,7 +388,13 @@ class Guard:
         return {"ticket": ticket, "patience": max(0.0, silent), "pulse": pulse}
 
     def flow(self, call: Call) -> Flow:
-        return guard_call(call, self.kit)
+        return guard_call(call, self._kit())
+
+    def _kit(self) -> Kit:
+        if self._stale:
+            self._stale = False
+            self.kit = replace(self.kit, policy=self._in_force())
+        return self.kit
 
     def perform(self, effect: Effect) -> Any:
         """Performs an effect of this host's side, in the caller's thread."""
@@ -303,17 +417,19 @@ class Guard:
 
     def _begin(self, effect: Effect) -> Any:
         match effect:
-            case Scan(call, parts):
+            case Scan(call, parts, answer):
+                if answer:
+                    return Scanned(self.scanner.engine.scan(parts))
                 return self.scanner.submit(parts, call.principal)
             case LoadGrants(call, scopes):
-                return self.store.read(lambda tx: placeholders.granted(tx, self.vault, call.principal, scopes))
+                # Behind what is under way: a caller may refer to an answer whose outcome is about to be recorded.
+                return self.store.submit(lambda tx: placeholders.granted(tx, self.vault, call.principal, scopes))
             case Commit():
+                if effect.hold is not None:
+                    self._pay()
                 return self._commit(effect)
             case Claim(call, approval, decision):
-                return self.store.submit(
-                    lambda tx: self.approvals.claim(tx, call.tenant, approval.id, call.principal, decision, self.owner),
-                    durable=True,
-                )
+                return self.store.submit(lambda tx: self._claim(tx, call, approval, decision), durable=True)
             case Recall(call, approval):
                 return self.store.read(lambda tx: self.approvals.recall(tx, call.tenant, approval.id, call.principal))
         raise GuardUnavailable(f"no side performs {type(effect).__name__}")
@@ -324,9 +440,10 @@ class Guard:
         while (left := _left(effect, approval)) > 0:
             news = self.room.enter(approval)
             try:
-                news.result(left)
+                news.result(_patience(approval, left))
             except TimeoutError:
-                break
+                if approval.state != "EXECUTING":
+                    break
             finally:
                 self.room.leave(news)
             approval = self.store.transact(lambda tx, a=approval: self.approvals.review(tx, a.tenant, a.id))  # type: ignore[misc]
@@ -338,9 +455,10 @@ class Guard:
         while (left := _left(effect, approval)) > 0:
             news = self.room.enter(approval)
             try:
-                await asyncio.wait_for(asyncio.wrap_future(news), left)
+                await asyncio.wait_for(asyncio.wrap_future(news), _patience(approval, left))
             except TimeoutError:
-                break
+                if approval.state != "EXECUTING":
+                    break
             finally:
                 self.room.leave(news)
             review = self.store.submit(lambda tx, a=approval: self.approvals.review(tx, a.tenant, a.id))  # type: ignore[misc]
@@ -356,13 +474,41 @@ class Guard:
     def _commit(self, effect: Commit) -> Future[Receipt] | Receipt:
         durable = effect.hold is not None or effect.settle is not None or effect.withdraw is not None
         future = self.store.submit(lambda tx: self._unit_of_work(tx, effect), durable=durable)
+        if effect.settle is not None:
+            future.add_done_callback(lambda done: self._owe(effect, done.exception()))
         if effect.wait:
             return _receipt(future)
         future.add_done_callback(_log_failure)
         return Receipt()
 
+    def _owe(self, effect: Commit, error: BaseException | None) -> None:
+        """An outcome that could not be stored (the database is locked or full) is stored when it can be."""
+        if isinstance(error, GuardUnavailable) and len(self._owed) < MAX_OWED:
+            self._owed.append(replace(effect, wait=False))
+
+    def _pay(self) -> None:
+        for _ in range(len(self._owed)):
+            try:
+                effect = self._owed.popleft()
+            except IndexError:  # another thread pays as well
+                return
+            self._commit(effect)
+
+    def _claim(self, tx: Transaction, call: Call, approval: Approval, decision: Decision) -> Egress | Approval:
+        self._up_to_date(tx, decision.policy_version)
+        identity.ensure_in_force(tx, self.vault, call.principal)  # it may have waited for long
+        return self.approvals.claim(tx, call.tenant, approval.id, call.principal, decision, self.owner)
+
+    def _up_to_date(self, tx: Transaction, version: str) -> None:
+        """Raises GuardUnavailable if another policy is in force than the one that decided; the next call has it."""
+        if rules.current(tx, self.settings.tenant) != version:
+            self._stale = True
+            raise GuardUnavailable("the policy was changed a moment ago: send the request again")
+
     def _unit_of_work(self, tx: Transaction, effect: Commit) -> Receipt:
         call, approval = effect.call, None
+        if effect.policy:
+            self._up_to_date(tx, effect.policy)
         self._store(tx, call.principal, effect.vault, effect.grants, effect.audit)
         if effect.hold:
             approval = self.approvals.hold(tx, effect.hold)
@@ -378,6 +524,16 @@ class Guard:
             raise _Taken(taken)
         placeholders.grant(tx, principal, grants)
         audit.append(tx, entries_of_log)
+
+
+class _Nowhere:
+    """The provider's side of what is never sent."""
+
+    def send(self, egress: Egress) -> Head:
+        raise UpstreamError("this is not sent", sent=False)
+
+    def next_chunk(self) -> bytes | None:
+        return None
 
 
 class _Taken(LLMGuardError):
@@ -413,6 +569,15 @@ def _log_failure(future: Future[Receipt]) -> None:
 def _left(effect: AwaitApproval, approval: Approval) -> float:
     """Seconds that a call goes on waiting; 0 if it need not, or may not."""
     return (effect.until - wall_ms()) / 1000 if approval.state in UNDECIDED else 0
+
+
+def _patience(approval: Approval, left: float) -> float:
+    """Seconds until whoever waits looks himself: a process that dies while it executes tells nobody."""
+    return min(left, LOOK) if approval.state == "EXECUTING" else left
+
+
+def _named(headers: Sequence[tuple[str, str]], name: str) -> str:
+    return next((value.strip() for key, value in headers if key == name), "")
 
 
 def _seconds(text: str) -> float | None:

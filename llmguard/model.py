@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from ulid import ULID
@@ -17,7 +18,7 @@ Category = Literal["pii", "secret", "internal"]
 Severity = Literal["low", "medium", "high", "critical"]
 Origin = Literal["user", "system", "assistant", "tool"]
 """The role whose text a value stood in. It decides where the value may return."""
-Place = Literal["body", "key", "path", "query", "header"]
+Place = Literal["body", "key", "credential", "path", "query", "header"]
 Kind = Literal["inference", "stored", "training", "administration", "action", "unknown"]
 """What becomes of the data of an operation; an action is carried out here."""
 Trust = Literal["internal", "contract", "public"]
@@ -40,17 +41,25 @@ def hidden(text: str | bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Human, service or agent behind a credential. ``human`` is the accountable person's e-mail address, or None."""
+    """Human, service or agent behind a credential. ``human`` is the accountable person's e-mail address, or None.
+
+    ``scopes`` are patterns of the operations that the credential may call: names (``chat.*``) or kinds; none: all.
+    """
 
     id: str
     tenant: str
     kind: Literal["human", "service", "agent"]
     name: str
     human: str | None = None
+    scopes: tuple[str, ...] = ()
 
     @property
     def accountable(self) -> bool:
         return self.human is not None
+
+    def may(self, operation: Operation) -> bool:
+        """Whether the operation is within the credential's scopes."""
+        return not self.scopes or any(s == operation.kind or fnmatchcase(operation.name, s) for s in self.scopes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +113,7 @@ class Call:
     ``headers`` are lower-case pairs without the hygiene list (hop-by-hop, host, length, credentials, cookies, ours).
     ``account`` names the provider account that pays, never the key itself. While people have to decide, the caller
     hears nothing for up to ``patience`` seconds, or gets a ``ticket`` at once; a stream that was opened meanwhile gets
-    a sign of life every ``pulse`` seconds.
+    a sign of life every ``pulse`` seconds. ``revises`` names an approval whose reviewers asked for these changes.
     """
 
     id: str
@@ -122,6 +131,7 @@ class Call:
     ticket: bool = False
     patience: float = 0.0
     pulse: float = 5.0
+    revises: str = ""
 
     @property
     def tenant(self) -> str:
@@ -252,11 +262,50 @@ class Risk:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What an approval needs: ``quorum`` distinct people of ``group``, before ``expires_in`` seconds are over."""
+    """What an approval needs: of each group so many people, nobody counted twice, before ``expires_in`` seconds are
+    over; then it is spent within ``spend_in`` seconds.
 
-    quorum: int = 1
-    group: str = "reviewers"
+    ``fresh``: how many seconds ago a voter may have logged in, 0 for any. After ``remind_after`` seconds, and again
+    after as many, the groups are reminded; after ``escalate_after`` the people of ``escalate_to`` may stand in for any
+    of them. One person of ``break_glass`` may decide alone in an emergency, which is alerted and reviewed. 0, "": not.
+    """
+
+    groups: tuple[tuple[str, int], ...] = (("reviewers", 1),)
     expires_in: int = 3600
+    spend_in: int = 3600
+    fresh: int = 0
+    remind_after: int = 0
+    escalate_after: int = 0
+    escalate_to: str = ""
+    break_glass: str = ""
+
+    @property
+    def quorum(self) -> int:
+        """How many distinct people."""
+        return sum(count for _, count in self.groups)
+
+    @property
+    def audience(self) -> tuple[str, ...]:
+        """Every group that may come to decide."""
+        names = {name for name, _ in self.groups} | {self.escalate_to, self.break_glass}
+        return tuple(sorted(names - {""}))
+
+    def at_least(self, people: int) -> Requirement:
+        """The same with more of its first group, if it asks for fewer people than that."""
+        (first, count), *rest = self.groups
+        more = max(0, people - self.quorum)
+        return replace(self, groups=((first, count + more), *rest))
+
+    def joined(self, other: Requirement) -> Requirement:
+        """What satisfies both; times are this one's."""
+        counts = dict(self.groups)
+        for name, count in other.groups:
+            counts[name] = max(count, counts.get(name, 0))
+        return replace(self, groups=tuple(counts.items()), fresh=_stricter(self.fresh, other.fresh))
+
+
+def _stricter(one: int, other: int) -> int:
+    return min(x for x in (one, other) if x) if one or other else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,16 +375,20 @@ State = Literal[
 ]
 
 
+Subject = Literal["call", "action", "change", "review"]
+"""What an approval is about. A review looks at what one person let through in an emergency."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """What a held call asks its reviewers: everything that an Approval is made from.
 
     ``request_key`` only joins retries of the same request. ``original`` is what was written, sealed with the egress
-    for the reviewers' eyes. ``salt`` blinds the commitment to the egress in the log.
+    for the reviewers' eyes. Nobody in ``excluded`` votes (e-mail addresses), besides the human behind the principal.
     """
 
     principal: Principal
-    subject: Literal["call", "action", "change"]
+    subject: Subject
     operation: str
     request_key: str
     egress: Egress
@@ -345,6 +398,10 @@ class Hold:
     findings: Mapping[str, int] = field(default_factory=dict)
     grants: tuple[Grant, ...] = ()
     call: str = ""
+    kind: Kind = "unknown"
+    unscanned: tuple[str, ...] = ()
+    revises: str = ""
+    excluded: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Hold({self.operation}, {self.egress!r})"
@@ -352,28 +409,34 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One person's verdict on one egress digest. ``attestation`` binds it to the session key: a forged row fails."""
+    """One person's verdict on one egress digest. ``attestation`` binds it to the session key: a forged row fails.
+
+    ``authenticated`` is when the person had logged in (UTC ms).
+    """
 
     human: str
-    verdict: Literal["approve", "deny", "request_changes"]
+    verdict: Literal["approve", "deny", "request_changes", "break_glass"]
     reason: str
     digest: str
     time: int
+    authenticated: int
     attestation: str
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """One state machine per held call or action, bound to an egress digest. ``version`` counts transitions.
+    """One state machine per held call or action, bound to an egress digest. ``version`` counts what happened to it.
 
-    ``returned`` counts how often the provider was too busy (429) and the approval came back unspent.
+    ``expires`` ends the present state: the time to decide, then the time to spend. ``returned`` counts how often the
+    provider was too busy (429) and the approval came back unspent. ``standing`` names the standing grant whose votes
+    count here, ``revises`` the approval that this one took the place of. ``escalated``: since when (UTC ms). ``owner``: the process that executes.
     """
 
     id: str
     tenant: str
     state: State
     version: int
-    subject: str
+    subject: Subject
     operation: str
     destination: str
     principal: str
@@ -391,6 +454,20 @@ class Approval:
     updated: int
     returned: int = 0
     votes: tuple[Vote, ...] = ()
+    kind: Kind = "unknown"
+    excluded: tuple[str, ...] = ()
+    unscanned: tuple[str, ...] = ()
+    call: str = ""
+    revises: str = ""
+    revision: int = 1
+    standing: str = ""
+    escalated: int | None = None
+    owner: str | None = None
+
+    @property
+    def barred(self) -> tuple[str, ...]:
+        """Who never votes: the human behind the request, and whoever gains by it."""
+        return (*((self.human,) if self.human else ()), *self.excluded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmguard.effects import (
@@ -43,6 +43,8 @@ from llmguard.errors import (
     CallRefused,
     GuardUnavailable,
     LLMGuardError,
+    OutOfScope,
+    OutputBlocked,
     UpstreamError,
 )
 from llmguard.model import (
@@ -62,19 +64,22 @@ from llmguard.model import (
     VaultEntry,
 )
 from llmguard.payload import headers as header_rules
+from llmguard.payload import items, operations
 from llmguard.payload import json as strict_json
-from llmguard.payload import operations
 from llmguard.payload.extract import Extract, extract
 from llmguard.policy import Policy
 from llmguard.redaction import Redaction, Restorer, redact
 from llmguard.risk import Exposure, assess
-from llmguard.streaming import StreamRestorer
+from llmguard.streaming import Output, StreamRestorer
+from llmguard.streaming.output import WINDOW
 from llmguard.vault import Vault
 
 Findings = tuple[tuple[Finding, ...], ...]
 MAX_COLLISIONS = 4
 MAX_KEPT = 8 * 1024 * 1024
 """Bytes of the largest answer to a held call that is kept for its retries."""
+MAX_HEARD = 8 * 1024 * 1024
+"""Bytes of the largest answer without placeholders that is looked through."""
 FIRST_SIGN = 10.0
 """Seconds that a held stream waits for a real status before it is opened."""
 
@@ -88,7 +93,12 @@ class Kit:
     secret_tools: frozenset[str] = frozenset()
     max_answer_bytes: int = 64 * 1024 * 1024
     cancel_when_gone: bool = False
+    ends_output: bool = False
+    output_hold: int = 0
 
+
+_MUTE = frozenset(("embeddings.create", "moderations.create", "responses.input_tokens", "batches.create"))
+"""Operations of inference in whose answers no model says anything."""
 
 # --------------------------------------------------------------------------- the way out
 
@@ -117,13 +127,14 @@ def guard_call(call: Call, kit: Kit) -> Flow:
         plan, granted, approval = yield from _planned(call, kit, line)
         source = _Source(plan.egress)
         if approval is not None:
-            source, granted = yield from _approved(plan, approval, line)
+            source, approved = yield from _approved(plan, approval, line)
+            granted = (*granted, *approved)
     except ClientGone as gone:  # while people decide: there is no other wait before something is sent
         withdraw = approval if kit.cancel_when_gone else None
-        yield Commit(call, audit=(_entry(call, "call.refused", code=gone.code),), withdraw=withdraw)
+        yield Commit(call, audit=(_refused(call, gone),), withdraw=withdraw)
         raise
     except LLMGuardError as refusal:
-        yield Commit(call, audit=(_entry(call, "call.refused", code=refusal.code),))
+        yield Commit(call, audit=(_refused(call, refusal),))
         yield from line.close(refusal)
         raise
     yield from _exchange(plan, kit, granted, approval, source, line)
@@ -132,14 +143,33 @@ def guard_call(call: Call, kit: Kit) -> Flow:
 def _planned(
     call: Call, kit: Kit, line: _Line
 ) -> Generator[Effect, Any, tuple[Plan, tuple[VaultEntry, ...], Approval | None]]:
+    if not call.principal.may(call.operation):
+        raise OutOfScope(
+            f"this key is not for {call.operation.name}; its scopes are {', '.join(call.principal.scopes)}"
+        )
     content = extract(call)
     body = content.document.value if content.document else None
     line.streams = isinstance(body, dict) and body.get("stream") is True
     scanned: Scanned = yield Scan(call, content.parts)
     content = replace(content, unscanned=tuple(sorted({*content.unscanned, *scanned.unscanned})))
-    granted = yield from _granted(call, operations.references(call.operation, content.document, call.path_params))
+    referred = operations.references(call.operation, content.document, call.path_params)
+    granted = yield from _granted(call, (*referred, *(items.referred(body) if call.operation.grant_reads else ())))
     plan, approval = yield from _decided(call, kit, content, scanned.findings)
     return plan, granted, approval
+
+
+def revise_call(call: Call, kit: Kit, former: Approval) -> Generator[Effect, Any, Approval]:
+    """What takes the place of a held request: looked through, redacted and held like one, and never sent from here.
+
+    It is voted on whatever the policy says of it, unless that blocks it; the former request joins it from now on.
+    """
+    content = extract(call)
+    scanned: Scanned = yield Scan(call, content.parts)
+    content = replace(content, unscanned=tuple(sorted({*content.unscanned, *scanned.unscanned})))
+    _, approval = yield from _decided(call, kit, content, scanned.findings, former)
+    if approval is None:
+        raise GuardUnavailable("the approval was not stored")
+    return approval
 
 
 def _granted(call: Call, scopes: tuple[str, ...]) -> Generator[Effect, Any, tuple[VaultEntry, ...]]:
@@ -150,15 +180,21 @@ def _granted(call: Call, scopes: tuple[str, ...]) -> Generator[Effect, Any, tupl
 
 
 def _decided(
-    call: Call, kit: Kit, content: Extract, findings: Findings
+    call: Call, kit: Kit, content: Extract, findings: Findings, former: Approval | None = None
 ) -> Generator[Effect, Any, tuple[Plan, Approval | None]]:
     """Decide and commit. A placeholder that another value owns is lengthened, and all is decided once more."""
     taken: frozenset[str] = frozenset()
     for _ in range(MAX_COLLISIONS):
         plan = _plan(call, kit, content, findings, taken)
+        if former is not None:
+            plan = replace(plan, decision=_voted_anew(plan.decision, former))
         held = plan.decision.verdict == "require_approval"
         hold = _hold(plan, kit) if held else None
-        receipt: Receipt = yield Commit(call, vault=plan.entries, audit=(_decision_entry(plan),), hold=hold)
+        if hold is not None and former is not None:
+            hold = replace(hold, request_key=former.request_key)
+        receipt: Receipt = yield Commit(
+            call, vault=plan.entries, audit=(_decision_entry(plan),), hold=hold, policy=plan.decision.policy_version
+        )
         if receipt.taken:
             taken |= receipt.taken
         elif plan.decision.verdict == "block":
@@ -173,8 +209,14 @@ def _decided(
 def _plan(call: Call, kit: Kit, content: Extract, findings: Findings, taken: frozenset[str]) -> Plan:
     if len(findings) != len(content.parts):
         raise GuardUnavailable("the scan did not answer for every part")
-    found = tuple((part, f) for part, fs in zip(content.parts, findings, strict=True) for f in fs)
-    redaction = redact(kit.vault, call.tenant, content.parts, findings, taken)
+    findings = content.declared(findings)
+    redaction = redact(kit.vault, call.tenant, content.parts, findings, taken, content.misfits)
+    parts = (
+        tuple(replace(part, redactable=False) if i in redaction.unfit else part for i, part in enumerate(content.parts))
+        if redaction.unfit
+        else content.parts
+    )
+    found = tuple((part, f) for part, fs in zip(parts, findings, strict=True) for f in fs)
     risk = assess(call, _exposures(kit.vault, call.tenant, found), content.unscanned)
     decision = kit.policy.decide(call, found, risk, content.unscanned)
     if decision.verdict == "allow":
@@ -188,6 +230,13 @@ def _plan(call: Call, kit: Kit, content: Extract, findings: Findings, taken: fro
         body=content.rebuild(redaction.texts),
     )
     return Plan(call, decision, risk, egress, redaction.entries, found, content.unscanned)
+
+
+def _voted_anew(decision: Decision, former: Approval) -> Decision:
+    if decision.verdict in ("block", "require_approval"):
+        return decision
+    reason = "its reviewers asked for changes"
+    return Decision("require_approval", former.rule, decision.policy_version, reason, former.requirement)
 
 
 def _exposures(vault: Vault, tenant: str, found: tuple[tuple[TextPart, Finding], ...]) -> list[Exposure]:
@@ -223,6 +272,9 @@ def _hold(plan: Plan, kit: Kit) -> Hold:
         findings=plan.counts(),
         grants=tuple(Grant(scope, e.placeholder, e.origin) for e in plan.entries),
         call=call.id,
+        kind=call.operation.kind,
+        unscanned=plan.unscanned,
+        revises=call.revises,
     )
 
 
@@ -354,7 +406,23 @@ class _Exchange:
     line: _Line
     outcome: str = "not_sent"
     status: int = 0
-    grants: tuple[Grant, ...] = ()
+    known: tuple[VaultEntry, ...] = ()
+    """What may be restored in it, and later under what it is stored as."""
+    scopes: set[str] = field(default_factory=set)
+    output: Output = field(default_factory=Output)
+
+    def learn(self, call: Call, value: Any) -> None:
+        """Takes down under which ids the answer, or what one of its events tells of, is stored."""
+        if not self.known or not call.operation.grant_writes or type(value) is not dict:
+            return
+        whole = value.get("response")
+        if whole or not self.scopes:
+            self.scopes.update(operations.written(call.operation, whole or value, call.path_params))
+        if "output" in value or "item" in value or (type(whole) is dict and whole.get("output")):
+            self.scopes.update(items.made(whole or value))
+
+    def grants(self) -> tuple[Grant, ...]:
+        return tuple(Grant(scope, e.placeholder, e.origin) for scope in sorted(self.scopes) for e in self.known)
 
     def settlement(self, approval: Approval | None) -> Settlement | None:
         """An answer's head proves that the provider acted, unless it was too busy; without one, only certainty that
@@ -379,7 +447,7 @@ def _exchange(
     """Send, restore, record. Whatever happens, exactly one outcome is committed."""
     known = {e.placeholder: e for e in (*granted, *plan.entries)}
     restorer = Restorer(tuple(known.values()), kit.secret_tools)
-    record = _Exchange(source, line)
+    record = _Exchange(source, line, known=restorer.entries, output=Output(ends=kit.ends_output))
     failure: LLMGuardError | None = None
     try:
         yield from _answer(plan, kit, restorer, record)
@@ -394,9 +462,11 @@ def _exchange(
             yield from line.close(failure)
         except ClientGone as gone:
             failure = gone
-    entry = _entry(plan.call, "call.outcome", outcome=record.outcome, status=record.status)
-    settle = record.settlement(approval)
-    yield Commit(plan.call, grants=record.grants, audit=(entry,), settle=settle, wait=settle is not None)
+    if not kit.ends_output:
+        yield from _looked_through(plan.call, kit, record.output)
+    entry = _outcome_entry(plan.call, record)
+    settle, grants = record.settlement(approval), record.grants()
+    yield Commit(plan.call, grants=grants, audit=(entry,), settle=settle, wait=bool(settle or grants))
     if failure:
         raise failure
 
@@ -408,34 +478,76 @@ def _answer(plan: Plan, kit: Kit, restorer: Restorer, record: _Exchange) -> Flow
         raise UpstreamError("the provider answered with a redirect; set upstream to the address it really has")
     media = header_rules.media_type(head.headers)
     if media == "text/event-stream":
-        yield from _streamed(plan, head, restorer, record)
+        yield from _streamed(plan, kit, head, restorer, record)
     elif record.line.opened:
         yield from _as_event(kit, head, restorer, record)
-    elif restorer and (media == "application/json" or media.startswith("text/")):
+    elif (restorer or kit.ends_output) and (media == "application/json" or media.startswith("text/")):
         yield from _whole(plan, kit, head, restorer, record)
     else:
-        yield from _passed(plan, head, record)
+        yield from _passed(plan, head, record, media == "application/json" and _speaks(plan.call))
     record.outcome = "replayed" if record.source.replays else "completed"
 
 
-def _passed(plan: Plan, head: Head, record: _Exchange) -> Flow:
+def _passed(plan: Plan, head: Head, record: _Exchange, listens: bool) -> Flow:
     """Nothing to restore: bytes go back as they come."""
     yield Emit(_head(plan, head))
+    heard: list[bytes] = []
+    size = 0
     while (chunk := (yield from record.source.next())) is not None:
         yield Emit(chunk)
+        size += len(chunk)
+        if listens and size <= MAX_HEARD:
+            heard.append(chunk)
+    if listens:
+        record.output.incomplete = size > MAX_HEARD
+        _heard(record, b"".join(heard) if size <= MAX_HEARD else b"")
 
 
-def _streamed(plan: Plan, head: Head, restorer: Restorer, record: _Exchange) -> Flow:
+def _speaks(call: Call) -> bool:
+    """Whether a whole answer has words of the model that nobody has looked through."""
+    return call.method == "POST" and call.operation.kind == "inference" and call.operation.name not in _MUTE
+
+
+def _heard(record: _Exchange, body: bytes) -> None:
+    try:
+        record.output.whole(strict_json.parse(body).value)
+    except CallRefused:
+        return  # it is not JSON, whatever it is called
+
+
+def _looked_through(call: Call, kit: Kit, output: Output) -> Generator[Effect, Any, None]:
+    """Looks for findings in what the model wrote since. Raises OutputBlocked where the settings say so."""
+    try:
+        if parts := output.parts():
+            scanned: Scanned = yield Scan(call, parts, answer=True)
+            if output.note(scanned.findings) and kit.ends_output:
+                raise OutputBlocked("the model wrote what the detectors found, and output_action is end")
+    except GuardUnavailable:
+        if kit.ends_output:
+            raise
+        output.incomplete = True
+
+
+def _streamed(plan: Plan, kit: Kit, head: Head, restorer: Restorer, record: _Exchange) -> Flow:
     """Whole events as they come. A stream that breaks off is ended in words that the SDK understands."""
-    stream = StreamRestorer(restorer, plan.call.operation.name)
+    hold = kit.output_hold if kit.ends_output else 0
+    stream = StreamRestorer(restorer, record.output, hold=hold, told=lambda value: record.learn(plan.call, value))
     if not record.line.opened:
         record.line.opened = True
         yield Emit(_head(plan, head))
     try:
         while (chunk := (yield from record.source.next())) is not None:
-            if ready := stream.feed(chunk):
+            ready = stream.feed(chunk)
+            if kit.ends_output or record.output.size > WINDOW:
+                record.output.goes_on = not kit.ends_output
+                yield from _looked_through(plan.call, kit, record.output)
+                record.output.goes_on = False
+            if ready:
                 yield Emit(ready)
-        if rest := stream.finish():
+        rest = stream.finish()
+        if kit.ends_output:
+            yield from _looked_through(plan.call, kit, record.output)
+        if rest:
             yield Emit(rest)
     except UpstreamError:
         if tails := stream.abort():
@@ -459,13 +571,18 @@ def _as_event(kit: Kit, head: Head, restorer: Restorer, record: _Exchange) -> Fl
 def _whole(plan: Plan, kit: Kit, head: Head, restorer: Restorer, record: _Exchange) -> Flow:
     body = yield from _collected(record.source, kit.max_answer_bytes)
     if header_rules.media_type(head.headers) == "application/json":
-        record.grants = _new_grants(plan, body)
-        body = restorer.json(body)
+        _taken_down(plan, record, body)
+        if _speaks(plan.call):
+            _heard(record, body)
+        written = restorer.json(body)
     else:
-        body = _restored_text(restorer, body)
+        record.output.add((), body.decode(errors="replace"))
+        written = _restored_text(restorer, body)
+    if kit.ends_output:
+        yield from _looked_through(plan.call, kit, record.output)
     answer = _head(plan, head)
-    yield Emit(replace(answer, headers=(*answer.headers, ("content-length", str(len(body))))))
-    yield Emit(body)
+    yield Emit(replace(answer, headers=(*answer.headers, ("content-length", str(len(written))))))
+    yield Emit(written)
 
 
 def _collected(source: _Source, limit: int) -> Generator[Effect, Any, bytes]:
@@ -485,16 +602,13 @@ def _restored_text(restorer: Restorer, body: bytes) -> bytes:
         return body
 
 
-def _new_grants(plan: Plan, body: bytes) -> tuple[Grant, ...]:
+def _taken_down(plan: Plan, record: _Exchange, body: bytes) -> None:
     """What was sent may come back under the id of what was stored (a response, a conversation, a file)."""
-    if not plan.entries or not plan.call.operation.grant_writes:
-        return ()
-    try:
-        answer = strict_json.parse(body).value
-    except CallRefused:
-        return ()
-    scopes = operations.written(plan.call.operation, answer, plan.call.path_params)
-    return tuple(Grant(scope, e.placeholder, e.origin) for scope in scopes for e in plan.entries)
+    if plan.call.operation.grant_writes:
+        try:
+            record.learn(plan.call, strict_json.parse(body).value)
+        except CallRefused:
+            return  # what says no id is not found again
 
 
 def _head(plan: Plan, head: Head) -> Head:
@@ -527,6 +641,19 @@ def _compact(value: Any) -> bytes:
 
 def _entry(call: Call, kind: str, **details: Any) -> AuditEntry:
     return AuditEntry(kind, call.tenant, {"call": call.id, **details})
+
+
+def _outcome_entry(call: Call, record: _Exchange) -> AuditEntry:
+    """How it ended, and how many findings of which types the model itself wrote."""
+    told: dict[str, Any] = {"output": dict(sorted(record.output.found.items()))} if record.output.found else {}
+    if record.output.incomplete:
+        told["output_unscanned"] = True
+    return _entry(call, "call.outcome", outcome=record.outcome, status=record.status, **told)
+
+
+def _refused(call: Call, error: LLMGuardError) -> AuditEntry:
+    """Who was refused what: it may be all that the log has of a call."""
+    return _entry(call, "call.refused", code=error.code, principal=call.principal.id, operation=call.operation.name)
 
 
 def _decision_entry(plan: Plan) -> AuditEntry:

@@ -19,7 +19,13 @@ from llmguard.errors import ConfigError, GuardUnavailable
 from llmguard.model import Call, Decision, Finding, Requirement, Risk, TextPart, Verdict
 
 VARIABLES = ("call", "principal", "destination", "risk", "findings", "time")
-_KEYS = {"name", "when", "verdict", "reason", "quorum", "group", "expires_in"}
+_TIMES = {"expires_in": (60, 7 * 86400), "spend_in": (10, 7 * 86400), "fresh": (30, 86400)}
+"""Seconds that a rule may name, least and most."""
+_LATER = {"remind_after": (60, 7 * 86400), "escalate_after": (60, 7 * 86400)}
+_GROUPS = ("escalate_to", "break_glass")
+_KEYS = {"name", "when", "verdict", "reason", "quorum", "group", "groups", *_TIMES, *_LATER, *_GROUPS}
+MOST = 20
+"""People that a rule may want."""
 DEFAULT_RULE = "default"
 
 
@@ -77,16 +83,15 @@ class Policy:
         activation = self._env.Activation(_facts(call, findings, risk, unscanned))
         for rule in self.rules:
             if self._holds(rule, activation):
-                return self._decision(rule.verdict, rule.name, rule.reason, call, rule.requirement)
+                return self._decision(rule.verdict, rule.name, rule.reason, rule.requirement)
         if unscanned or not all(part.redactable for part, _ in findings):
             return self._decision(
                 "block",
                 DEFAULT_RULE,
                 "something in it cannot be redacted or looked into, and no rule allows it",
-                call,
                 Requirement(),
             )
-        return self._decision("redact", DEFAULT_RULE, "no rule matched", call, Requirement())
+        return self._decision("redact", DEFAULT_RULE, "no rule matched", Requirement())
 
     def _holds(self, rule: Rule, activation: Any) -> bool:
         outcome = rule.condition.eval(activation)
@@ -95,11 +100,8 @@ class Policy:
             raise GuardUnavailable(f"policy rule {rule.name!r} failed, so nothing is sent; see: llmguard policy check")
         return value
 
-    def _decision(self, verdict: Verdict, rule: str, reason: str, call: Call, needed: Requirement) -> Decision:
-        if verdict != "require_approval":
-            return Decision(verdict, rule, self.version, reason)
-        quorum = needed.quorum if call.principal.accountable else max(2, needed.quorum)
-        return Decision(verdict, rule, self.version, reason, Requirement(quorum, needed.group, needed.expires_in))
+    def _decision(self, verdict: Verdict, rule: str, reason: str, needed: Requirement) -> Decision:
+        return Decision(verdict, rule, self.version, reason, needed if verdict == "require_approval" else None)
 
 
 def shipped_rules() -> tuple[Mapping[str, Any], ...]:
@@ -109,14 +111,37 @@ def shipped_rules() -> tuple[Mapping[str, Any], ...]:
 
 
 def _requirement(name: str, raw: Mapping[str, Any]) -> Requirement:
-    quorum, group, expires = raw.get("quorum", 1), raw.get("group", "reviewers"), raw.get("expires_in", 3600)
-    if type(quorum) is not int or not 1 <= quorum <= 20:
-        raise ConfigError(f"policy rule {name!r}: quorum is a number of people, 1 to 20")
-    if type(expires) is not int or not 60 <= expires <= 7 * 86400:
-        raise ConfigError(f"policy rule {name!r}: expires_in is 60 seconds to 7 days")
-    if not isinstance(group, str) or not group:
-        raise ConfigError(f"policy rule {name!r}: group is the name of a group of people")
-    return Requirement(quorum, group, expires)
+    more: dict[str, Any] = {key: raw[key] for key in (*_TIMES, *_LATER) if key in raw}
+    for key, value in more.items():
+        least, most = {**_TIMES, **_LATER}[key]
+        if type(value) is not int or not least <= value <= most:
+            raise ConfigError(f"policy rule {name!r}: {key} is {least} to {most} seconds")
+    more |= {key: _group(name, key, raw[key]) for key in _GROUPS if key in raw}
+    if ("escalate_to" in raw) != ("escalate_after" in raw):
+        raise ConfigError(f"policy rule {name!r}: escalate_after and escalate_to go together")
+    return Requirement(_wanted(name, raw), **more)
+
+
+def _wanted(name: str, raw: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    """How many of which groups: ``groups = { reviewers = 1, legal = 1 }``, or ``group`` and ``quorum`` for one."""
+    if "groups" in raw and ("group" in raw or "quorum" in raw):
+        raise ConfigError(f"policy rule {name!r}: groups says it all; group and quorum are for one group")
+    wanted = raw.get("groups", {raw.get("group", "reviewers"): raw.get("quorum", 1)})
+    if not isinstance(wanted, Mapping) or not wanted:
+        raise ConfigError(f"policy rule {name!r}: groups names groups and how many people of each")
+    for group, count in wanted.items():
+        _group(name, "group", group)
+        if type(count) is not int or not 1 <= count <= MOST:
+            raise ConfigError(f"policy rule {name!r}: quorum is a number of people, 1 to {MOST}")
+    if sum(wanted.values()) > MOST:
+        raise ConfigError(f"policy rule {name!r}: quorum is a number of people, 1 to {MOST} in all")
+    return tuple(wanted.items())
+
+
+def _group(name: str, key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"policy rule {name!r}: {key} is the name of a group of people")
+    return value
 
 
 def _facts(

@@ -21,6 +21,7 @@ from llmguard.config import Settings
 from llmguard.identity import Cause, Person, PersonChange
 from llmguard.model import Approval, Decision, Egress, Grant, Hold, Principal, Requirement, Risk, new_id
 from llmguard.proxy.control import control_app
+from llmguard.proxy.serve import listener
 from llmguard.store import Store
 from llmguard.vault import Keyring, Vault
 
@@ -123,10 +124,8 @@ class Desk:
         return [r["kind"] for r in self.store.read(lambda tx: tx.all("SELECT kind FROM audit_entries ORDER BY idx"))]
 
 
-def decision(
-    verdict: str = "require_approval", *, quorum: int = 1, group: str = "reviewers", expires_in: int = 3600
-) -> Decision:
-    asked = Requirement(quorum, group, expires_in)
+def decision(verdict: str = "require_approval", *, quorum: int = 1, group: str = "reviewers", **more: Any) -> Decision:
+    asked = Requirement(more.pop("groups", ((group, quorum),)), **more)
     return Decision(verdict, "risky", "policy-1", "why", asked)  # type: ignore[arg-type]
 
 
@@ -147,17 +146,20 @@ class Plane:
 
 
 @contextmanager
-def control_plane(desk: Desk, **settings: Any) -> Iterator[Plane]:
+def control_plane(desk: Desk, *, revise: Any = None, room: Any = None, **settings: Any) -> Iterator[Plane]:
     """The control plane on a free port of the loopback, in a thread."""
-    app = control_app(desk.store, desk.vault, desk.approvals, Settings(data=desk.folder, **settings))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, http="httptools", lifespan="off"))
-    thread = threading.Thread(target=server.run)
+    listening = listener("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    known = Settings(**{"data": desk.folder, "control_url": url, **settings})
+    app = control_app(desk.store, desk.vault, desk.approvals, known, revise=revise, room=room)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, http="httptools", lifespan="off"))
+    thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.005)
-        yield Plane(desk, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
+        yield Plane(desk, url)
     finally:
         server.should_exit = True
         thread.join()
@@ -179,8 +181,8 @@ class Shell:
         folder.mkdir(parents=True)
         self.credentials = folder / "login" / "credentials.json"
         self.data = data or folder / "data"
-        self._config = folder / "config.toml"
-        self._config.write_text(f'data = "{self.data}"\ncredentials = "{self.credentials}"\ncontrol_url = "{url}"\n')
+        self.config = folder / "config.toml"
+        self.config.write_text(f'data = "{self.data}"\ncredentials = "{self.credentials}"\ncontrol_url = "{url}"\n')
         self._capsys = capsys
 
     def __call__(self, *arguments: str) -> Ran:
@@ -189,7 +191,7 @@ class Shell:
         self._capsys.readouterr()
         code: Any = 0
         try:
-            main(["--config", str(self._config), *arguments])
+            main(["--config", str(self.config), *arguments])
         except SystemExit as e:
             code = e.code or 0
         out, err = self._capsys.readouterr()

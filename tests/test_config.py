@@ -9,6 +9,8 @@ import pytest
 from llmguard.config import Settings, load
 from llmguard.errors import ConfigError
 
+OIDC = "[[oidc]]\nname = 'corp'\nissuer = 'https://idp.example'\nclient_id = 'llmguard'\n"
+
 
 def written(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,11 +57,37 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("upstream = 'https://user:pw@x'", "without credentials"),
         ("upstream_trust = 'friends'", "internal, contract, public"),
         ("port = ", "cannot be read"),
+        ("session_idle = 59", "at least 60"),
+        ("membership_ttl = 0", "at least 1"),
+        ("oidc = 'x'", "oidc"),
+        ("oidc = ['x']", "a table has name, issuer and client_id"),
+        ("[[oidc]]\nname = 'a'\nissuer = 'https://x'", "a table has name, issuer and client_id"),
+        (OIDC + "groups = ['x']", "groups must be a table"),
+        (OIDC + "groups = {x = [1]}", "list of texts"),
+        (OIDC + "provision = 'yes'", "true or false"),
+        (OIDC + "scopes = ['email']", "openid"),
+        (OIDC + "more = 1", "may have"),
+        (OIDC.replace("https", "http"), "must be https"),
+        (OIDC.replace("https://", "https://user:pw@"), "without credentials"),
+        (OIDC.replace("'corp'", "'Corp'"), "a-z"),
+        (OIDC + OIDC, "name and an issuer of its own"),
+        ("control_url = 'http://guard.example'\n" + OIDC, "control_url"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load(written(tmp_path / "c.toml", text))
+
+
+def test_an_identity_provider_is_a_table_and_its_secret_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMGUARD_OIDC_SECRET_CORP", "hush")
+    text = OIDC + "domains = ['example.com']\n[oidc.groups]\nleads = ['reviewers', 'security']\nall = 'staff'\n"
+    [provider] = load(written(tmp_path / "c.toml", text)).oidc
+    assert (provider.client_secret, provider.domains) == ("hush", ("example.com",))
+    assert provider.groups == {"leads": ("reviewers", "security"), "all": ("staff",)}
+    assert "hush" not in repr(provider)
 
 
 def test_missing_named_file_is_an_error(tmp_path: Path) -> None:

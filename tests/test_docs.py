@@ -14,7 +14,7 @@ import click
 import pytest
 
 from llmguard import errors
-from llmguard.cli import app
+from llmguard.cli import app, operations
 from llmguard.config import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +50,14 @@ def test_help_of_every_command_is_in_the_docs() -> None:
     if os.environ.get("UPDATE_DOCS"):
         page.write_text(made)
     assert page.read_text() == made
+
+
+def test_page_of_operations_is_what_the_command_prints() -> None:
+    path = ROOT / "docs" / "operations.md"
+    made = operations.page()
+    if os.environ.get("UPDATE_DOCS"):
+        path.write_text(made)
+    assert path.read_text() == made
 
 
 def test_every_error_code_is_documented() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from llmguard import identity
 from llmguard.config import Settings
-from llmguard.errors import GuardUnavailable
+from llmguard.errors import ApprovalIndeterminate, ApprovalPending, GuardUnavailable
 from llmguard.guard import Guard
+from llmguard.identity import Cause, Person, PersonChange
 from llmguard.testing import Fakes
 
 
@@ -119,3 +122,31 @@ assert guard.restore(first) == "mail a.person@acme-mail.org"
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_execution_of_a_killed_child_is_given_up_while_its_parent_lives(guard: Guard) -> None:
+    people = ("bo@example.org", "cy@example.org")  # nobody is accountable for a local caller: two decide
+    for change in [PersonChange(email, ("reviewers",)) for email in people]:
+        guard.store.transact(lambda tx, c=change: identity.apply(tx, guard.vault, "default", c, Cause("test")))
+    act = guard.action("db.export", wait=0)(_killed)
+    with pytest.raises(ApprovalPending) as asked:
+        act()
+    for email in people:
+        _approve(guard, str(asked.value.approval_id), email)
+    pid = os.fork()
+    if pid == 0:
+        act()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    guard.store.transact(guard.approvals.sweep)
+    with pytest.raises(ApprovalIndeterminate):
+        act()
+
+
+def _killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _approve(guard: Guard, id_: str, email: str) -> None:
+    who = Person("default", email, (), True, 0)
+    digest = guard.store.read(lambda tx: guard.approvals.get(tx, "default", id_)).egress_digest
+    guard.store.transact(lambda tx: guard.approvals.vote(tx, "default", id_, who, "approve", digest))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmguard.errors import ConfigError, GuardUnavailable
-from llmguard.model import Body, Call, Destination, Finding, Operation, Principal, Risk, TextPart
+from llmguard.model import Body, Call, Destination, Finding, Operation, Principal, Requirement, Risk, TextPart
 from llmguard.policy import Policy
 
 FINDING = Finding(0, 3, "EMAIL", "pii", 0.9, "test", "medium")
@@ -82,6 +82,10 @@ def test_condition_that_errs_or_is_not_a_truth_value_refuses(when: str) -> None:
         ({"verdict": "block", "quorum": 0}, "quorum"),
         ({"verdict": "block", "expires_in": 1}, "expires_in"),
         ({"verdict": "block", "group": ""}, "group"),
+        ({"verdict": "block", "groups": {"a": 1}, "quorum": 2}, "groups says it all"),
+        ({"verdict": "block", "groups": {"a": 12, "b": 12}}, "in all"),
+        ({"verdict": "block", "fresh": 1}, "fresh"),
+        ({"verdict": "block", "escalate_to": "leads"}, "go together"),
     ],
 )
 def test_rule_that_cannot_be_used_is_an_error_of_configuration(rule: dict[str, Any], says: str) -> None:
@@ -89,13 +93,12 @@ def test_rule_that_cannot_be_used_is_an_error_of_configuration(rule: dict[str, A
         Policy([rule])
 
 
-def test_unaccountable_caller_needs_two_people() -> None:
-    policy = Policy([{"name": "hold", "verdict": "require_approval"}])
-    alone = policy.decide(call(human=None), [], Risk(0, 0)).requirement
-    known = policy.decide(call(), [], Risk(0, 0)).requirement
-    assert alone
-    assert known
-    assert (alone.quorum, known.quorum) == (2, 1)
+def test_a_rule_says_whom_it_needs_and_by_when() -> None:
+    times = {"expires_in": 600, "spend_in": 60, "fresh": 300, "remind_after": 120, "escalate_after": 300}
+    more = {"groups": {"reviewers": 1, "legal": 2}, "escalate_to": "leads", "break_glass": "oncall", **times}
+    need = Policy([{"name": "hold", "verdict": "require_approval", **more}]).decide(call(), [], Risk(0, 0)).requirement
+    assert need == Requirement((("reviewers", 1), ("legal", 2)), escalate_to="leads", break_glass="oncall", **times)
+    assert need.audience == ("leads", "legal", "oncall", "reviewers")
 
 
 def test_version_names_the_rules() -> None:

@@ -60,7 +60,7 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
 
 
 def run(data: bytes, sizes: list[int] | None = None, restorer: Restorer = RESTORER) -> bytes:
-    stream = StreamRestorer(restorer, "chat.completions.create")
+    stream = StreamRestorer(restorer)
     return b"".join([stream.feed(c) for c in cut(data, sizes or [])]) + stream.finish()
 
 
@@ -179,9 +179,9 @@ def test_interleaved_choices_and_tool_calls_do_not_mix() -> None:
     assert json.loads(arguments[1]) == [TRICKY.value]
 
 
-def test_tail_is_flushed_in_an_extra_event_only_if_nothing_carries_it() -> None:
+def test_event_that_ends_in_a_tail_waits_so_that_none_is_added() -> None:
     out = values(run(chat("see EMAIL_abcdefghij") + chat(finish="stop")))
-    assert [v["choices"][0]["delta"].get("content") for v in out] == ["see ", EMAIL.value, None]
+    assert [v["choices"][0]["delta"].get("content") for v in out] == [f"see {EMAIL.value}", None]
     out = values(run(chat("see ") + chat("EMAIL_abcdefghij", finish="stop")))
     assert [v["choices"][0]["delta"].get("content") for v in out] == ["see ", EMAIL.value]
 

@@ -1,37 +1,123 @@
-"""Changes of people and keys as approvals: which need nobody, and what reviewers of the others are asked."""
+"""Changes of who may call, who may decide and what the policy says, as approvals by somebody else.
+
+It owns what reviewers of a change are asked, which changes need nobody, and their carrying out. Whoever gains by a
+change does not approve it: not its proposer, nor the person who gets a group, a key or a vote by it.
+"""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, fields
+from typing import Any
+
 from llmguard import identity
-from llmguard.identity import Change, KeyChange, Person, PersonChange
-from llmguard.model import Decision, Egress, Hold, Principal, Reason, Requirement, Risk
+from llmguard.approvals import delegations, rules, standing
+from llmguard.approvals.delegations import DelegationChange
+from llmguard.approvals.rules import PolicyChange
+from llmguard.approvals.standing import StandingChange
+from llmguard.errors import InvalidRequest
+from llmguard.identity import Cause, KeyChange, Person, PersonChange
+from llmguard.model import Approval, Decision, Egress, Hold, Principal, Reason, Requirement, Risk
 from llmguard.store import Transaction
 from llmguard.vault import Vault
 
-REQUIREMENT = Requirement(quorum=1, group=identity.DEFAULT_GROUP, expires_in=24 * 3600)
+Change = identity.Change | DelegationChange | StandingChange | PolicyChange
+REQUIREMENT = Requirement(((identity.DEFAULT_GROUP, 1),), expires_in=24 * 3600)
 RULE = "membership"
+OWN_KEYS = 20
+"""Valid keys that somebody makes for oneself alone."""
+_WORDS: dict[str, type[Any]] = {
+    "person": PersonChange,
+    "key": KeyChange,
+    "delegation": DelegationChange,
+    "standing_grant": StandingChange,
+    "policy": PolicyChange,
+}
+
+
+def word(change: Change) -> str:
+    """What kind of change it is: ``person``, ``key``, ``delegation``, ``standing_grant`` or ``policy``."""
+    return next(name for name, kind in _WORDS.items() if type(change) is kind)
+
+
+def encode(change: Change) -> bytes:
+    """Canonical JSON: what reviewers of a change are shown, and what is carried out."""
+    return json.dumps({"change": word(change), **asdict(change)}, sort_keys=True, separators=(",", ":")).encode()
+
+
+def decode(content: bytes) -> Change:
+    """The reverse of ``encode``. Raises InvalidRequest for anything else."""
+    try:
+        values = json.loads(content)
+        kind = _WORDS[values.pop("change")]
+        if not set(values) <= {f.name for f in fields(kind)}:
+            raise InvalidRequest("this change has a field that no change has")
+        change: Change = kind(**{name: _frozen(value) for name, value in values.items()})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InvalidRequest("this is no change of people, keys, delegations, grants or policy") from None
+    return change
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
 
 
 def alone(tx: Transaction, vault: Vault, person: Person, change: Change) -> bool:
-    """A key for oneself and deactivating oneself need nobody."""
+    """A key for oneself and deactivating oneself need nobody. A linked key may be anybody's.
+
+    Each key has a queue of its own for what waits, so more than ``OWN_KEYS`` of them need somebody else too.
+    """
     if isinstance(change, KeyChange):
-        return change.human == person.email
+        own = change.human == person.email and not change.linked
+        return own and identity.keys_of(tx, person.tenant, person.email) < OWN_KEYS
+    if not isinstance(change, PersonChange):
+        return False
     before = identity.person(tx, vault, person.tenant, person.email)
     return change.email == person.email and before is not None and not change.active and change.groups == before.groups
 
 
-def asked(vault: Vault, person: Person, change: Change) -> Hold:
-    """What ``person`` asks somebody else to approve: the change itself, as canonical JSON."""
-    body = identity.encode(change)
+def asked(vault: Vault, person: Person, change: Change, human: str | None = None) -> Hold:
+    """What ``person`` asks somebody else to approve: the change itself. ``human``: who is behind its gainer."""
+    body = encode(change)
     principal = Principal(f"person:{person.email}", person.tenant, "human", person.email, person.email)
-    word = "person" if isinstance(change, PersonChange) else "key"
+    groups = change.groups if isinstance(change, StandingChange) else REQUIREMENT.groups
+    needed = Requirement(groups, expires_in=REQUIREMENT.expires_in)
     return Hold(
         principal=principal,
         subject="change",
-        operation=f"{word}.change",
+        operation=f"{word(change)}.change",
         request_key=vault.request_key(person.tenant, [b"change", principal.id.encode(), body]),
         egress=Egress("llmguard", "", person.tenant, "CHANGE", (), body),
         original=body,
-        decision=Decision("require_approval", RULE, "built-in", "people and keys change by two", REQUIREMENT),
-        risk=Risk(0, 0, (Reason("change", 0, "changes who may call or approve"),)),
+        decision=Decision(
+            "require_approval", RULE, "built-in", "what may be called and decided changes by two", needed
+        ),
+        risk=Risk(0, 0, (Reason("change", 0, "changes who may call or approve, or what needs it"),)),
+        kind="administration",
+        excluded=tuple(e for e in (_gains(change), human) if e),
     )
+
+
+def _gains(change: Change) -> str | None:
+    match change:
+        case PersonChange(email=email, active=True):
+            return email
+        case KeyChange(human=human):
+            return human
+        case DelegationChange(receiver=receiver):
+            return receiver
+    return None
+
+
+def carry_out(tx: Transaction, vault: Vault, approval: Approval, change: Change) -> None:
+    """Raises before it writes if the change is not possible any more."""
+    cause = Cause(approval.human or approval.principal, approval=approval.id)
+    match change:
+        case DelegationChange():
+            delegations.apply(tx, vault, approval.tenant, change, cause)
+        case StandingChange():
+            standing.apply(tx, vault, approval.tenant, change, cause)
+        case PolicyChange():
+            rules.apply(tx, vault, approval.tenant, change, cause)
+        case _:
+            identity.apply(tx, vault, approval.tenant, change, cause)

@@ -11,6 +11,7 @@ from llmguard.errors import (
     ApprovalPending,
     ApprovalTicket,
     CallRefused,
+    ChangesRequested,
     GuardUnavailable,
 )
 from llmguard.model import State
@@ -22,7 +23,7 @@ OUTCOMES: dict[State, tuple[type[CallRefused], str]] = {
         "this call still waits for its reviewers: the same request, sent again, goes on waiting",
     ),
     "DENIED": (ApprovalDenied, "a reviewer or the policy refused this call: change it, or talk to your reviewers"),
-    "CHANGES_REQUESTED": (ApprovalDenied, "a reviewer asks for changes: read why, and send the changed request"),
+    "CHANGES_REQUESTED": (ChangesRequested, "a reviewer asks for changes: read why, and send the changed request"),
     "SUPERSEDED": (ApprovalDenied, "a newer revision of this request took its place: send that one"),
     "EXPIRED": (ApprovalExpired, f"nobody decided, or nobody spent the decision, in time: {_AGAIN} in ten minutes"),
     "CANCELLED": (ApprovalDenied, f"this request was cancelled: {_AGAIN}"),

@@ -13,6 +13,8 @@ from ulid import ULID
 
 _GRACE_MS = 2000
 """Clock ticks and boot time are coarse."""
+_DEAD = frozenset("ZXx")
+"""States of a process that was killed and that nobody has reaped: nothing of it runs."""
 
 
 def gone(owner: str | None) -> bool:
@@ -24,8 +26,8 @@ def gone(owner: str | None) -> bool:
         return True
     if number <= 0 or not _alive(number):
         return True
-    started = _started(number)
-    return started is not None and started > begun + _GRACE_MS
+    found = _process(number)
+    return found is not None and (found[0] in _DEAD or found[1] > begun + _GRACE_MS)
 
 
 def _alive(pid: int) -> bool:
@@ -38,11 +40,11 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _started(pid: int) -> int | None:
-    """When a process started, UTC milliseconds; None where the system does not tell (proc(5), field 22)."""
+def _process(pid: int) -> tuple[str, int] | None:
+    """State and start (UTC ms) of a process; None where the system does not tell (proc(5), fields 3 and 22)."""
     try:
-        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = next(int(x.split()[1]) for x in Path("/proc/stat").read_text().splitlines() if x.startswith("btime "))
+        return fields[0], boot * 1000 + int(fields[19]) * 1000 // os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError, StopIteration):
         return None
-    return boot * 1000 + ticks * 1000 // os.sysconf("SC_CLK_TCK")

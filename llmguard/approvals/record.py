@@ -33,11 +33,14 @@ from llmguard.store import Transaction
 from llmguard.vault import Vault, commitment
 
 COLUMNS = (
-    *("tenant", "id", "state", "version", "subject", "operation", "destination", "principal", "human", "request_key"),
-    *("egress_digest", "policy_version", "rule", "requirement", "risk", "findings", "advisory", "owner"),
-    *("created", "expires", "updated", "returned"),
-)
-VOTE_COLUMNS = ("tenant", "approval", "human", "verdict", "reason", "digest", "time")
+  "tenant", "id", "state", "version", "subject", "kind", "operation", "destination", "principal", "human", "excluded",
+  "request_key", "egress_digest", "policy_version", "rule", "requirement", "risk", "findings", "unscanned", "advisory",
+  "call", "revises", "revision", "standing", "escalated", "owner", "created", "expires", "updated", "returned",
+)  # fmt: skip
+"""What the attestation covers."""
+_CHANGING = ("state", "version", "updated", "returned", "owner", "requirement", "rule", "policy_version", "expires")
+"""What a transition writes, besides the attestation and what follows from these."""
+VOTE_COLUMNS = ("tenant", "approval", "human", "verdict", "reason", "digest", "time", "authenticated")
 
 
 def compact(value: Any) -> str:
@@ -69,15 +72,30 @@ def genuine(vault: Vault, row: sqlite3.Row) -> bool:
     return vault.attested(str(row["attestation"]), "approval", compact([row[c] for c in COLUMNS]))
 
 
-def insert(tx: Transaction, vault: Vault, approval: Approval) -> None:
-    values = _values(approval, None)
-    places = ", ".join("?" * (len(COLUMNS) + 1))
+def insert(tx: Transaction, vault: Vault, approval: Approval, size: int) -> None:
+    """Writes a new approval. ``size``: bytes that are sealed for it."""
+    values = _values(approval)
+    columns = (*COLUMNS, "attestation", "size", "reminded", "due")
+    places = ", ".join("?" * len(columns))
     tx.run(
-        f"INSERT INTO approvals ({', '.join(COLUMNS)}, attestation) VALUES ({places})",  # noqa: S608  own constants
-        *values,
-        vault.attest("approval", compact(values)),
+        f"INSERT INTO approvals ({', '.join(columns)}) VALUES ({places})",  # noqa: S608  own constants
+        *values.values(),
+        vault.attest("approval", compact([*values.values()])),
+        *(size, 0, due(approval, 0)),
     )
-    announce(tx, approval)
+    _show_to(tx, approval)
+    announce(tx, approval, f"approval.{approval.state.lower()}")
+
+
+def due(approval: Approval, reminded: int) -> int:
+    """When time does something next to an approval that waits: a reminder, an escalation, the end (UTC ms)."""
+    need, moments = approval.requirement, [approval.expires]
+    if approval.state == "PENDING":
+        if need.remind_after:
+            moments.append(approval.created + need.remind_after * (reminded + 1) * 1000)
+        if need.escalate_to and approval.escalated is None:
+            moments.append(approval.created + need.escalate_after * 1000)
+    return min(moments)
 
 
 def transition(  # noqa: PLR0913  each argument is one thing that the step writes
@@ -98,30 +116,65 @@ def transition(  # noqa: PLR0913  each argument is one thing that the step write
     """
     if not legal(approval.state, target):
         raise Conflict(f"an approval that is {approval.state} cannot become {target}", approval_id=approval.id)
-    after = _after(approval, target, tx.now, stricter)
-    values = _values(after, owner)
+    after = replace(_after(approval, target, tx.now, stricter), owner=owner)
     timed = approval.state in WAITING and target != "EXPIRED"
+    _write(tx, vault, approval, after, timed=timed)
+    _record(tx, vault, approval, after, by, why)
+    announce(tx, after, f"approval.{after.state.lower()}")
+    return after
+
+
+def escalate(tx: Transaction, vault: Vault, approval: Approval) -> Approval:
+    """From now on the people of ``escalate_to`` may stand in. Raises Conflict if something else happened first."""
+    after = replace(approval, version=approval.version + 1, updated=tx.now, escalated=tx.now)
+    _write(tx, vault, approval, after, timed=True)
+    log(tx, vault, after, "approval.escalated", {"by": "guard", "to": after.requirement.escalate_to})
+    announce(tx, after, "approval.escalated")
+    return after
+
+
+def remind(tx: Transaction, approval: Approval, reminded: int) -> None:
+    """Tells the groups once more; ``reminded``: how often by now. Nothing that counts is changed."""
+    tx.run(
+        "UPDATE approvals SET reminded = ?, due = ? WHERE tenant = ? AND id = ?",
+        *(reminded, due(approval, reminded), approval.tenant, approval.id),
+    )
+    announce(tx, approval, "approval.reminder")
+
+
+def put_off(tx: Transaction, approval: Approval, reminded: int) -> None:
+    """Nothing was to be done yet: it is looked at again when something is."""
+    moment = due(approval, reminded)
+    tx.run("UPDATE approvals SET due = ? WHERE tenant = ? AND id = ?", moment, approval.tenant, approval.id)
+
+
+def _write(tx: Transaction, vault: Vault, before: Approval, after: Approval, *, timed: bool) -> None:
+    """The compare-and-set on state and version; ``timed``: only while the time of the former state is not over."""
+    values = _values(after)
+    names = (*_CHANGING, "escalated", "attestation", "due")
     changed = tx.run(
-        "UPDATE approvals SET state = ?, version = ?, updated = ?, returned = ?, owner = ?, requirement = ?, rule = ?,"
-        " policy_version = ?, attestation = ?"
+        f"UPDATE approvals SET {', '.join(f'{n} = ?' for n in names)}"  # noqa: S608  own constants
         " WHERE tenant = ? AND id = ? AND state = ? AND version = ? AND (expires > ? OR ?)",
-        *(
-            after.state,
-            after.version,
-            after.updated,
-            after.returned,
-            owner,
-            values[COLUMNS.index("requirement")],
-            after.rule,
-        ),
-        *(after.policy_version, vault.attest("approval", compact(values))),
-        *(approval.tenant, approval.id, approval.state, approval.version, tx.now, not timed),
+        *(values[name] for name in (*_CHANGING, "escalated")),
+        vault.attest("approval", compact([*values.values()])),
+        due(after, 0),
+        *(before.tenant, before.id, before.state, before.version, tx.now, not timed),
     )
     if changed != 1:
-        raise Conflict("something else happened to this approval first: look at it again", approval_id=approval.id)
-    _record(tx, vault, approval, after, by, why)
-    announce(tx, after)
-    return after
+        raise Conflict("something else happened to this approval first: look at it again", approval_id=before.id)
+    _show_to(tx, after)
+
+
+def _show_to(tx: Transaction, approval: Approval) -> None:
+    """Files an approval under everybody who may see it, so that lists cost what they show. Only an index."""
+    names = [*approval.requirement.audience, *((person_mark(approval.human),) if approval.human else ())]
+    rows = [(approval.tenant, name, approval.id, approval.state, approval.subject) for name in names]
+    tx.many("INSERT OR REPLACE INTO approval_audience VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def person_mark(email: str) -> str:
+    """The name under which an approval is filed for the human behind it; no group is called so."""
+    return f"human:{email}"
 
 
 def _after(approval: Approval, target: State, now: int, stricter: Decision | None) -> Approval:
@@ -129,17 +182,37 @@ def _after(approval: Approval, target: State, now: int, stricter: Decision | Non
     after = replace(
         approval, state=target, version=approval.version + 1, updated=now, returned=approval.returned + unspent
     )
-    if stricter is None:
-        return after
-    requirement = stricter.requirement or approval.requirement
-    return replace(after, requirement=requirement, rule=stricter.rule, policy_version=stricter.policy_version)
+    if stricter is not None:
+        requirement = stricter.requirement or approval.requirement
+        after = replace(after, requirement=requirement, rule=stricter.rule, policy_version=stricter.policy_version)
+    return after if unspent else replace(after, expires=_ends(after, now))
+
+
+def _decided_by(a: Approval) -> tuple[str, str, Requirement]:
+    return a.rule, a.policy_version, a.requirement
+
+
+def needs(requirement: Requirement) -> dict[str, Any]:
+    """A requirement as JSON, for people and for the log."""
+    return {**asdict(requirement), "groups": dict(requirement.groups)}
+
+
+def _ends(approval: Approval, now: int) -> int:
+    """Until when the state lasts: the time to decide, or the time to spend."""
+    if approval.state == "APPROVED":
+        return now + approval.requirement.spend_in * 1000
+    if approval.state == "PENDING":
+        return approval.created + approval.requirement.expires_in * 1000
+    return approval.expires
 
 
 def _record(tx: Transaction, vault: Vault, before: Approval, after: Approval, by: str, why: str) -> None:
     word = {"PENDING": "reopened", "EXECUTING": "claimed"}.get(after.state, after.state.lower())
     if before.state == "EXECUTING" and after.state == "APPROVED":
         word = "returned"
-    details = {"from": before.state, "by": by, **({"why": why} if why else {})}
+    details: dict[str, Any] = {"from": before.state, "by": by, **({"why": why} if why else {})}
+    if _decided_by(after) != _decided_by(before):
+        details |= {"rule": after.rule, "policy_version": after.policy_version, "requirement": needs(after.requirement)}
     log(tx, vault, after, f"approval.{word}", details)
 
 
@@ -154,55 +227,60 @@ def log(tx: Transaction, vault: Vault, approval: Approval, kind: str, details: M
     audit.append(tx, [AuditEntry(kind, approval.tenant, {**fixed, **details})])
 
 
-def announce(tx: Transaction, approval: Approval) -> None:
-    """One outbox message about the state that an approval is in now: types and counts, never text."""
+def announce(tx: Transaction, approval: Approval, kind: str) -> None:
+    """One outbox message about an approval: types and counts, never text."""
     body = {
         "state": approval.state,
         "subject": approval.subject,
         "operation": approval.operation,
         "destination": approval.destination,
-        "group": approval.requirement.group,
-        "quorum": approval.requirement.quorum,
+        "groups": dict(approval.requirement.groups),
+        "escalated": approval.escalated,
         "risk": {"inherent": approval.risk.inherent, "residual": approval.risk.residual},
         "findings": dict(approval.findings),
         "expires": approval.expires,
     }
     tx.run(
         "INSERT INTO outbox (id, tenant, kind, approval, body, created) VALUES (?, ?, ?, ?, ?, ?)",
-        *(new_id(tx.now), approval.tenant, f"approval.{approval.state.lower()}", approval.id, compact(body), tx.now),
+        *(new_id(tx.now), approval.tenant, kind, approval.id, compact(body), tx.now),
     )
 
 
-def _values(a: Approval, owner: str | None) -> list[Any]:
-    return [
-        *(
-            a.tenant,
-            a.id,
-            a.state,
-            a.version,
-            a.subject,
-            a.operation,
-            a.destination,
-            a.principal,
-            a.human,
-            a.request_key,
-        ),
-        *(a.egress_digest, a.policy_version, a.rule, compact(asdict(a.requirement)), compact(asdict(a.risk))),
-        *(compact(dict(a.findings)), int(a.advisory), owner, a.created, a.expires, a.updated, a.returned),
-    ]
+def _values(a: Approval) -> dict[str, Any]:
+    """What is stored, by column, in the order of ``COLUMNS``."""
+    json_ = {
+        "excluded": compact(a.excluded),
+        "requirement": compact(asdict(a.requirement)),
+        "risk": compact(asdict(a.risk)),
+        "findings": compact(dict(a.findings)),
+        "unscanned": compact(a.unscanned),
+        "advisory": int(a.advisory),
+    }
+    return {name: json_[name] if name in json_ else getattr(a, name) for name in COLUMNS}
 
 
 def _approval(row: sqlite3.Row, cast_votes: tuple[Vote, ...]) -> Approval:
-    names = [c for c in COLUMNS if c not in ("owner", "requirement", "risk", "findings", "advisory")]
-    risk = json.loads(row["risk"])
+    plain = {c: row[c] for c in COLUMNS if c not in ("requirement", "risk", "findings", "advisory")}
+    risk, requirement = json.loads(row["risk"]), json.loads(row["requirement"])
+    groups = tuple((name, count) for name, count in requirement["groups"])
     return Approval(
-        **{name: row[name] for name in names},
-        requirement=Requirement(**json.loads(row["requirement"])),
-        risk=Risk(risk["inherent"], risk["residual"], tuple(Reason(**r) for r in risk["reasons"])),
-        findings=json.loads(row["findings"]),
-        advisory=bool(row["advisory"]),
+        **{
+            **plain,
+            "excluded": tuple(json.loads(row["excluded"])),
+            "unscanned": tuple(json.loads(row["unscanned"])),
+            "requirement": Requirement(**{**requirement, "groups": groups}),
+            "risk": Risk(risk["inherent"], risk["residual"], tuple(Reason(**r) for r in risk["reasons"])),
+            "findings": json.loads(row["findings"]),
+            "advisory": bool(row["advisory"]),
+        },
         votes=cast_votes,
     )
+
+
+def successor(tx: Transaction, tenant: str, id_: str) -> str:
+    """The id of the revision that took an approval's place, or ""."""
+    row = tx.one("SELECT id FROM approvals WHERE tenant = ? AND revises = ? AND revises <> '' LIMIT 1", tenant, id_)
+    return "" if row is None else str(row["id"])
 
 
 # --------------------------------------------------------------------------- votes
@@ -212,7 +290,7 @@ def votes(tx: Transaction, vault: Vault, tenant: str, approval: str) -> tuple[Vo
     """The genuine votes of an approval, oldest first. A row that nobody cast through us is not a vote."""
     rows = tx.all("SELECT * FROM votes WHERE tenant = ? AND approval = ? ORDER BY time, human", tenant, approval)
     return tuple(
-        Vote(r["human"], r["verdict"], r["reason"], r["digest"], r["time"], r["attestation"])
+        Vote(r["human"], r["verdict"], r["reason"], r["digest"], r["time"], r["authenticated"], r["attestation"])
         for r in rows
         if vault.attested(str(r["attestation"]), "vote", compact([r[c] for c in VOTE_COLUMNS]))
     )
@@ -220,9 +298,10 @@ def votes(tx: Transaction, vault: Vault, tenant: str, approval: str) -> tuple[Vo
 
 def cast_vote(tx: Transaction, vault: Vault, approval: Approval, vote: Vote) -> None:
     """Writes one person's vote. Raises Conflict if that person has voted already."""
-    values = [approval.tenant, approval.id, vote.human, vote.verdict, vote.reason, vote.digest, vote.time]
+    who, what = (approval.tenant, approval.id, vote.human), (vote.verdict, vote.reason, vote.digest)
+    values = [*who, *what, vote.time, vote.authenticated]
     try:
-        tx.run("INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *values, vault.attest("vote", compact(values)))
+        tx.run("INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", *values, vault.attest("vote", compact(values)))
     except sqlite3.IntegrityError:
         raise Conflict("you have voted on this already: one person, one vote", approval_id=approval.id) from None
     log(
@@ -230,7 +309,12 @@ def cast_vote(tx: Transaction, vault: Vault, approval: Approval, vote: Vote) -> 
         vault,
         approval,
         "approval.vote",
-        {"by": vote.human, "verdict": vote.verdict, "reason": blinded(tx, vault, approval, vote.reason.encode())},
+        {
+            "by": vote.human,
+            "verdict": vote.verdict,
+            "reason": blinded(tx, vault, approval, vote.reason.encode()),
+            "authenticated": vote.authenticated,
+        },
     )
 
 
@@ -243,7 +327,25 @@ def seal(tx: Transaction, vault: Vault, approval: Approval, egress: Egress, orig
         vault.seal(approval.tenant, purpose, approval.id, content)
         for purpose, content in (("egress", _pack(egress)), ("original", original), ("salt", salt))
     ]
-    tx.run("INSERT INTO approval_payloads VALUES (?, ?, ?, ?, ?)", approval.tenant, approval.id, *sealed)
+    columns = "tenant, id, egress, original, salt"
+    tx.run(f"INSERT INTO approval_payloads ({columns}) VALUES (?, ?, ?, ?, ?)", approval.tenant, approval.id, *sealed)  # noqa: S608
+
+
+def propose(tx: Transaction, vault: Vault, approval: Approval, content: bytes) -> None:
+    """Seals what a reviewer proposes instead, and writes its commitment to the log."""
+    sealed = vault.seal(approval.tenant, "proposal", approval.id, content)
+    tx.run(
+        "UPDATE approval_payloads SET proposal = ? WHERE tenant = ? AND id = ?", sealed, approval.tenant, approval.id
+    )
+    log(tx, vault, approval, "approval.proposal", {"proposal": blinded(tx, vault, approval, content)})
+
+
+def proposal(tx: Transaction, vault: Vault, approval: Approval) -> bytes | None:
+    """What a reviewer proposed instead, or None."""
+    row = tx.one("SELECT proposal FROM approval_payloads WHERE tenant = ? AND id = ?", approval.tenant, approval.id)
+    if row is None or row["proposal"] is None:
+        return None
+    return vault.open(approval.tenant, "proposal", approval.id, bytes(row["proposal"]))
 
 
 def egress(tx: Transaction, vault: Vault, approval: Approval) -> Egress:
@@ -259,16 +361,22 @@ def original(tx: Transaction, vault: Vault, approval: Approval) -> bytes:
     return _unsealed(tx, vault, approval, "original")
 
 
+def salt(tx: Transaction, vault: Vault, approval: Approval) -> bytes:
+    """What opens the commitments of the log. Raises NotFound once it is erased."""
+    return _unsealed(tx, vault, approval, "salt")
+
+
 def blinded(tx: Transaction, vault: Vault, approval: Approval, content: bytes) -> str:
     """The log's word for content: a commitment under the approval's salt, meaningless once that is erased."""
-    return commitment(_unsealed(tx, vault, approval, "salt"), content)
+    return commitment(salt(tx, vault, approval), content)
 
 
 def _unsealed(tx: Transaction, vault: Vault, approval: Approval, purpose: str) -> bytes:
-    row = tx.one("SELECT * FROM approval_payloads WHERE tenant = ? AND id = ?", approval.tenant, approval.id)
-    if row is None or row[purpose] is None:
+    sql = f"SELECT {purpose} AS sealed FROM approval_payloads WHERE tenant = ? AND id = ?"  # noqa: S608  own words
+    row = tx.one(sql, approval.tenant, approval.id)
+    if row is None or row["sealed"] is None:
         raise NotFound("what this approval is about was erased", approval_id=approval.id)
-    return vault.open(approval.tenant, purpose, approval.id, bytes(row[purpose]))
+    return vault.open(approval.tenant, purpose, approval.id, row["sealed"])
 
 
 def _pack(egress: Egress) -> bytes:

@@ -49,6 +49,10 @@ class WaitingRoom:
         """How many wait."""
         return len(self._waiters)
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def enter(self, approval: Approval) -> Future[None]:
         """Raises GuardUnavailable once the room is closed."""
         news: Future[None] = Future()

@@ -5,7 +5,18 @@
 
 from llmguard.audit.checkpoint import Checkpoint, Checkpointer, checkpoint
 from llmguard.audit.checkpoint import last as checkpoint_last
-from llmguard.audit.log import LoggedEntry, append, consistency, entries, inclusion, size
+from llmguard.audit.evidence import verify_evidence
+from llmguard.audit.log import (
+    LoggedEntry,
+    about,
+    append,
+    consistency,
+    entries,
+    entries_of,
+    inclusion,
+    leaf_hash_at,
+    size,
+)
 from llmguard.audit.note import Head, Verifier
 from llmguard.audit.publication import CHECKPOINTS
 from llmguard.audit.verify import Report, verify
@@ -18,12 +29,16 @@ __all__ = [
     "LoggedEntry",
     "Report",
     "Verifier",
+    "about",
     "append",
     "checkpoint",
     "checkpoint_last",
     "consistency",
     "entries",
+    "entries_of",
     "inclusion",
+    "leaf_hash_at",
     "size",
     "verify",
+    "verify_evidence",
 ]

@@ -1,6 +1,7 @@
 """The log: entries become leaves in the same transaction as the state that they speak of.
 
-It owns the tables ``audit_entries`` and ``audit_nodes``. A leaf is canonical JSON (RFC 8785) and is never changed.
+It owns the tables ``audit_entries``, ``audit_subjects`` and ``audit_nodes``. A leaf is canonical JSON (RFC 8785) and is
+never changed.
 Interior nodes are a cache, filled at checkpoint time; what is missing is computed from the leaves.
 """
 
@@ -20,6 +21,8 @@ from llmguard.store import Transaction
 
 VERSION = 1
 """``v`` of the leaves that are written."""
+_LOOKED_AT = 20_000
+"""Entries that one look for those of a tenant reads at most."""
 _INSERT = "INSERT INTO audit_entries (idx, tenant, id, time, kind, leaf, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -44,11 +47,22 @@ def append(tx: Transaction, entries: Iterable[AuditEntry]) -> None:
     """Adds ``entries`` in order. Raises AuditError if one has no canonical JSON (ints from 2^53 on, NaN, bytes)."""
     index = size(tx)
     rows: list[tuple[int, str, str, int, str, bytes, bytes]] = []
+    subjects: list[tuple[str, int]] = []
     for entry in entries:
+        if approval := entry.details.get("approval"):
+            subjects.append((approval, index + len(rows)))
         id_ = new_id(tx.now)
         leaf = _leaf(id_, tx.now, entry)
         rows.append((index + len(rows), entry.tenant, id_, tx.now, entry.kind, leaf, merkle.leaf_hash(leaf)))
     tx.many(_INSERT, rows)
+    if subjects:
+        tx.many("INSERT INTO audit_subjects VALUES (?, ?)", subjects)
+
+
+def about(tx: Transaction, approval: str) -> list[LoggedEntry]:
+    """The entries that speak of an approval, oldest first. Only an index: what it names is checked by its proof."""
+    sql = "SELECT idx, id, time, tenant, kind, leaf FROM audit_subjects JOIN audit_entries USING (idx)"
+    return [LoggedEntry(*row) for row in tx.all(f"{sql} WHERE approval = ? ORDER BY idx", approval)]
 
 
 def size(tx: Transaction) -> int:
@@ -61,6 +75,23 @@ def entries(tx: Transaction, start: int, end: int) -> list[LoggedEntry]:
     """The entries from ``start`` up to, not including, ``end``."""
     sql = "SELECT idx, id, time, tenant, kind, leaf FROM audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx"
     return [LoggedEntry(*row) for row in tx.all(sql, start, end)]
+
+
+def entries_of(tx: Transaction, tenant: str, after: int, limit: int) -> tuple[list[LoggedEntry], int | None]:
+    """At most ``limit`` entries of a tenant after an index, and where the next page goes on. It looks at a bounded part
+    of the log, so a page may be short though there are more.
+    """
+    end = min(size(tx), after + 1 + _LOOKED_AT)
+    sql = "SELECT idx, id, time, tenant, kind, leaf FROM audit_entries WHERE idx > ? AND idx < ? AND tenant = ?"
+    rows = tx.all(f"{sql} ORDER BY idx LIMIT ?", after, end, tenant, limit)
+    found = [LoggedEntry(*row) for row in rows]
+    seen = found[-1].index if len(found) == limit else end - 1
+    return found, seen if seen + 1 < size(tx) else None
+
+
+def leaf_hash_at(tx: Transaction, index: int) -> bytes:
+    """The hash of one entry. Raises AuditError if it is missing."""
+    return _nodes(tx)(0, index)
 
 
 def root(tx: Transaction, size: int) -> bytes:

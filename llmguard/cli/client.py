@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,11 +22,35 @@ import httpx
 
 from llmguard.cli.screen import visible
 from llmguard.config import Settings
-from llmguard.errors import ConfigError, GuardUnavailable, InvalidRequest, NotFound, RequestRefused, Unauthenticated
+from llmguard.errors import (
+    ConfigError,
+    Conflict,
+    GuardUnavailable,
+    InvalidRequest,
+    LLMGuardError,
+    LoginTooOld,
+    NotAllowed,
+    NotFound,
+    RequestRefused,
+    TooManyAttempts,
+    Unauthenticated,
+)
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 TIMEOUT = 30.0
 """Seconds that one answer may take."""
+LONGEST_WAIT = 25
+"""Seconds that an answer may be waited for on purpose, less than ``TIMEOUT``."""
+_LOST = (httpx.NetworkError, httpx.RemoteProtocolError)
+"""The connection broke: whether the request was carried out is not known."""
+_KINDS: dict[int, type[LLMGuardError]] = {
+    401: Unauthenticated,
+    403: NotAllowed,
+    404: NotFound,
+    409: Conflict,
+    429: TooManyAttempts,
+    503: GuardUnavailable,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +97,8 @@ def write_credentials(path: Path, credentials: Credentials) -> None:
 class ControlClient:
     """Speaks to one control plane, with or without a session. Used as a context manager."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
-        """Raises ConfigError if the address would carry the session in the clear."""
+    def __init__(self, url: str, token: str | None = None, *, timeout: float = TIMEOUT) -> None:
+        """Raises ConfigError if the address would carry the session in the clear. ``timeout`` in seconds."""
         parts = urlsplit(url)
         local = parts.hostname in LOOPBACK
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -82,17 +107,17 @@ class ControlClient:
             raise ConfigError("the control plane is reached over https, or on this machine: a session is a secret")
         self._url = url.rstrip("/")
         # A proxy of the environment is never in between on this machine.
-        self._http = httpx.Client(timeout=TIMEOUT, trust_env=not local, follow_redirects=False)
+        self._http = httpx.Client(timeout=timeout, trust_env=not local, follow_redirects=False)
         if token:
             self._http.headers["authorization"] = f"Bearer {token}"
 
     @classmethod
-    def of(cls, settings: Settings) -> ControlClient:
+    def of(cls, settings: Settings, *, timeout: float = TIMEOUT) -> ControlClient:
         """With the stored login. Raises Unauthenticated if there is none."""
         credentials = read_credentials(settings.credentials)
         if credentials is None:
             raise Unauthenticated("llmguard login first: llmguard login --code CODE")
-        return cls(credentials.url, credentials.token)
+        return cls(credentials.url, credentials.token, timeout=timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -104,10 +129,32 @@ class ControlClient:
         """The JSON answer of a GET below ``/guard/v1``."""
         return self._send("GET", path, params={k: v for k, v in query.items() if v is not None})
 
-    def post(self, path: str, body: Mapping[str, Any], *, version: int | None = None) -> Any:
-        """The JSON answer of a POST below ``/guard/v1``. ``version`` goes into If-Match."""
+    def poll(self, path: str, etag: str | None, **query: str | int | None) -> tuple[Any, str | None]:
+        """The JSON answer of a GET and its ETag; None in its place if it is still what ``etag`` names."""
+        known = {k: v for k, v in query.items() if v is not None}
+        headers = {} if etag is None else {"if-none-match": etag}
+        answer = self._answer("GET", path, params=known, headers=headers)
+        return (None if answer.status_code == 304 else _content(answer)), answer.headers.get("etag", etag)
+
+    def pages(self, path: str, name: str, **query: str | int | None) -> Iterator[dict[str, Any]]:
+        """Every row of a list, page by page."""
+        cursor = None
+        while True:
+            page = self.get(path, cursor=cursor, **query)
+            yield from page[name]
+            cursor = page.get("next")
+            if cursor is None:
+                return
+
+    def post(self, path: str, body: Mapping[str, Any], *, version: int | None = None, once: bool = False) -> Any:
+        """The JSON answer of a POST below ``/guard/v1``. ``version`` goes into If-Match.
+
+        ``once``: however often it arrives, it is done once; so it is sent again where the connection was lost.
+        """
         headers = {} if version is None else {"if-match": f'"{version}"'}
-        return self._send("POST", path, json=dict(body), headers=headers)
+        if once:
+            headers["idempotency-key"] = secrets.token_hex(16)
+        return self._send("POST", path, again=once, json=dict(body), headers=headers)
 
     def find(self, prefix: str) -> str:
         """The one approval whose id begins so. Raises NotFound or InvalidRequest."""
@@ -123,15 +170,28 @@ class ControlClient:
             raise InvalidRequest(f"several approvals begin so: {', '.join(map(visible, found))}")
         return found[0]
 
-    def _send(self, method: str, path: str, **more: Any) -> Any:
+    def _send(self, method: str, path: str, *, again: bool = False, **more: Any) -> Any:
+        return _content(self._answer(method, path, again=again, **more))
+
+    def _answer(self, method: str, path: str, *, again: bool = False, **more: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, f"{self._url}/guard/v1{path}", **more)
         except httpx.HTTPError as e:
+            if again and isinstance(e, _LOST):
+                return self._answer(method, path, **more)
             silent = f"the control plane at {visible(self._url)} does not answer ({type(e).__name__})"
             raise GuardUnavailable(f"{silent}: is llmguard serve running?") from None
-        if answer.is_success:
-            return answer.json() if answer.content else None
+        if answer.is_success or answer.status_code == 304:
+            return answer
         raise _error(answer)
+
+
+def _content(answer: httpx.Response) -> Any:
+    """Raises RequestRefused for what is no JSON: something else answers at that address."""
+    try:
+        return answer.json() if answer.content else None
+    except ValueError:
+        raise RequestRefused("what answers there is no control plane: llmguard login --url URL") from None
 
 
 def segment(text: str) -> str:
@@ -139,10 +199,13 @@ def segment(text: str) -> str:
     return quote(text, safe="@")
 
 
-def _error(answer: httpx.Response) -> RequestRefused | Unauthenticated:
+def _error(answer: httpx.Response) -> LLMGuardError:
+    code = ""
     try:
         problem = answer.json()
         message = visible(str(problem["detail"]))[:1000]
-    except (ValueError, KeyError, TypeError):
+        code = str(problem.get("type", "")).rpartition(":")[2]
+    except (ValueError, KeyError, TypeError, AttributeError):
         message = f"the control plane answered {answer.status_code} and said nothing that can be read"
-    return Unauthenticated(message) if answer.status_code == 401 else RequestRefused(message)
+    kind = LoginTooOld if code == LoginTooOld.code else _KINDS.get(answer.status_code, RequestRefused)
+    return kind(message)

@@ -1,4 +1,4 @@
-"""``llmguard users``, ``keys``, ``login`` and ``logout``: who may decide, and who may call.
+"""``llmguard users`` and ``keys``: who may decide, and who may call.
 
 Until two people are active, the owner of the host works on the data folder directly, and the log says ``bootstrap``.
 From then on people change through the control plane, as the person who is logged in. One-time codes and new keys stand
@@ -11,16 +11,18 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import click
 
 from llmguard import identity
-from llmguard.cli.client import ControlClient, Credentials, read_credentials, segment, write_credentials
-from llmguard.cli.screen import console, moment, table, visible
+from llmguard.cli.client import ControlClient, read_credentials, segment
+from llmguard.cli.screen import ask_secret, console, moment, table, visible
+from llmguard.cli.times import span_option
 from llmguard.config import Settings
 from llmguard.errors import LLMGuardError, Unauthenticated
-from llmguard.identity import Cause, Change, PersonChange
+from llmguard.identity import Cause, Change, PersonChange, Source
 from llmguard.store import Store, Transaction
 from llmguard.vault import Keyring, Vault
 
@@ -55,7 +57,7 @@ def _client(settings: Settings) -> ControlClient:
     except Unauthenticated:
         raise Unauthenticated(
             "two people are active, so this needs somebody else's approval and goes through the control plane: "
-            "llmguard login first (llmguard login --code CODE; llmguard users code EMAIL on the guard's host makes one)"
+            "llmguard login first (with a code: llmguard users code EMAIL on the guard's host makes one)"
         ) from None
 
 
@@ -94,8 +96,13 @@ def users() -> None:
 @click.argument("email")
 @click.option("--group", "groups", multiple=True, metavar="G", help="Group; several times.  [default: reviewers]")
 @click.option("--no-group", is_flag=True, help="In no group: accountable for keys, but decides nothing.")
+@click.option(
+    "--source",
+    type=click.Choice(["guard", "provider"]),
+    help="Who says which groups: changes under approval, or the identity provider.  [default: as it is, guard if new]",
+)
 @click.pass_obj
-def add_user(settings: Settings, email: str, groups: tuple[str, ...], no_group: bool) -> None:
+def add_user(settings: Settings, email: str, groups: tuple[str, ...], no_group: bool, source: Source | None) -> None:
     """Add a person, or set the groups of one, and print a one-time code to log in with.
 
     Until two people are active this takes effect at once, on the guard's host. Afterwards somebody else approves it,
@@ -103,21 +110,32 @@ def add_user(settings: Settings, email: str, groups: tuple[str, ...], no_group: 
     """
     if groups and no_group:
         raise click.UsageError("--group and --no-group exclude each other")
-    chosen = () if no_group else groups or (identity.DEFAULT_GROUP,)
-    change = PersonChange(identity.normal_email(email), identity.normal_groups(chosen))
+    if groups and source == "provider":
+        raise click.UsageError("--group and --source provider exclude each other: the identity provider says which")
+    chosen = () if no_group or source == "provider" else groups or (identity.DEFAULT_GROUP,)
+    change = PersonChange(identity.normal_email(email), identity.normal_groups(chosen), source=source)
     if not _here(settings):
         with _client(settings) as client:
-            result = client.post("/people", {"email": change.email, "groups": list(change.groups)})
+            asked = {"email": change.email, "groups": list(change.groups), "source": source or ""}
+            result = client.post("/people", asked)
         _waiting(result["approval"])
-        return _note(f"once approved, on the guard's host: llmguard users code {change.email}")
+        return _note(f"once approved: {_way_in(change.email, source)}")
 
-    def work(tx: Transaction, vault: Vault) -> str:
+    def work(tx: Transaction, vault: Vault) -> str | None:
         _bootstrap(tx, vault, settings, change)
+        if source == "provider":
+            return None
         cause = Cause(_operator(), bootstrap=True)
         return identity.issue_code(tx, vault, settings.tenant, change.email, cause)
 
-    _print_code(settings, change.email, _local(settings, work))
-    return None
+    code = _local(settings, work)
+    return _note(_way_in(change.email, source)) if code is None else _print_code(settings, change.email, code)
+
+
+def _way_in(email: str, source: Source | None) -> str:
+    if source == "provider":
+        return f"{email} logs in at the identity provider: llmguard login"
+    return f"on the guard's host: llmguard users code {email}"
 
 
 @users.command("code", epilog="Example, on the guard's host: llmguard users code bo@example.com")
@@ -135,6 +153,15 @@ def code_of_user(settings: Settings, email: str) -> None:
     _print_code(settings, address, _local(settings, work))
 
 
+@users.command("password")
+@click.pass_obj
+def password_of_user(settings: Settings) -> None:
+    """Set one's own password, asked twice, for llmguard login --email. Other sessions end. Needs a recent login."""
+    with ControlClient.of(settings) as client:
+        client.post("/password", {"password": ask_secret("new password", twice=True)})
+    _note("the password is set; other sessions of yours are over")
+
+
 @users.command("list")
 @_JSON
 @click.pass_obj
@@ -143,16 +170,16 @@ def list_users(settings: Settings, as_json: bool) -> None:
 
     def work(tx: Transaction, vault: Vault) -> list[dict[str, Any]]:
         found = identity.people(tx, vault, settings.tenant)
-        return [{"email": p.email, "groups": list(p.groups), "active": p.active, "created": p.created} for p in found]
+        told = ("email", "active", "source", "created")
+        return [{name: getattr(p, name) for name in told} | {"groups": list(p.groups)} for p in found]
 
     rows = _rows(settings, work, "/people", "people")
     if as_json:
         return click.echo(json.dumps(rows))
-    shown = table("EMAIL", "GROUPS", "ACTIVE", "SINCE")
+    shown = table("EMAIL", "GROUPS", "BY", "ACTIVE", "SINCE")
     for p in rows:
-        shown.add_row(
-            visible(p["email"]), visible(", ".join(p["groups"])), "yes" if p["active"] else "no", moment(p["created"])
-        )
+        about = (visible(p["email"]), visible(", ".join(p["groups"])), visible(p["source"]))
+        shown.add_row(*about, "yes" if p["active"] else "no", moment(p["created"]))
     return console().print(shown)
 
 
@@ -183,8 +210,7 @@ def _rows(
     if read_credentials(settings.credentials) is None:
         return _local(settings, work)
     with ControlClient.of(settings) as client:
-        rows: list[dict[str, Any]] = client.get(path)[name]
-    return rows
+        return list(client.pages(path, name))
 
 
 # --------------------------------------------------------------------------- keys
@@ -195,19 +221,45 @@ def keys() -> None:
     """Keys of the data plane (lg_…): who may call."""
 
 
-@keys.command("add", epilog="Example: export OPENAI_API_KEY=$(llmguard keys add my-app --human ann@example.com)")
-@click.argument("name")
-@click.option(
+_HUMAN = click.option(
     "--human", metavar="EMAIL", help="Who is accountable for its calls. Without: two reviewers for each held call."
 )
+_SCOPE = click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    metavar="S",
+    help="What it may call: a kind (inference) or a pattern of operations (chat.*, action.db.export); several times.",
+)
+
+
+_EXPIRES = click.option(
+    "--expires",
+    "lifetime",
+    callback=span_option,
+    metavar="TIME",
+    help="How long it lives, as 30d or 12h.  [default: for ever]",
+)
+
+
+def _limits(scopes: tuple[str, ...], lifetime: int | None) -> dict[str, Any]:
+    return {"scopes": list(scopes), **({} if lifetime is None else {"expires_in": lifetime})}
+
+
+@keys.command("add", epilog="Example: export OPENAI_API_KEY=$(llmguard keys add my-app --human ann@example.com)")
+@click.argument("name")
+@_HUMAN
+@click.option("--agent", is_flag=True, help="The key is an agent's, who acts for --human.")
+@_SCOPE
+@_EXPIRES
 @click.pass_obj
-def add_key(settings: Settings, name: str, human: str | None) -> None:
+def add_key(settings: Settings, /, name: str, human: str | None, **more: Any) -> None:
     """Make a key and print it alone on stdout; it is shown this once."""
     if not _here(settings):
-        return _ask_for_key(settings, name, human)
+        return _ask_for_key(settings, name, human, **more)
 
     def work(tx: Transaction, vault: Vault) -> tuple[str, str]:
-        token, change = identity.new_key(tx, vault, name, human)
+        token, change = identity.new_key(tx, vault, name, human, **more)
         _bootstrap(tx, vault, settings, change)
         return token, change.id
 
@@ -217,15 +269,42 @@ def add_key(settings: Settings, name: str, human: str | None) -> None:
     return click.echo(token)
 
 
-def _ask_for_key(settings: Settings, name: str, human: str | None) -> None:
+def _ask_for_key(
+    settings: Settings, name: str, human: str | None, *, agent: bool, scopes: tuple[str, ...], lifetime: int | None
+) -> None:
+    asked = {"name": name, "human": human or "", "agent": agent, **_limits(scopes, lifetime)}
     with _client(settings) as client:
-        result = client.post("/keys", {"name": name, "human": human or ""})
+        result = client.post("/keys", asked)
     if result["applied"]:
         _note(f"key {visible(result['id'])}: callers send it as their API key; it is not shown again")
     else:
         _waiting(result["approval"])
         _note("the key is not valid before that; it is not shown again (--human YOUR-OWN-ADDRESS needs nobody)")
     click.echo(visible(result["token"]))
+
+
+@keys.command("link", epilog="Example: llmguard keys link 3f…e1 --human ann@example.com")
+@click.argument("digest")
+@click.option("--human", metavar="EMAIL", required=True, help="Who is accountable for its calls.")
+@_SCOPE
+@_EXPIRES
+@click.pass_obj
+def link_key(settings: Settings, digest: str, human: str, scopes: tuple[str, ...], lifetime: int | None) -> None:
+    """Make somebody accountable for a provider's key that is passed through.
+
+    DIGEST stands in the guard's refusal of the key; it reveals nothing of it. Somebody else approves.
+    """
+    if not _here(settings):
+        with _client(settings) as client:
+            asked = {"digest": digest, "human": human, **_limits(scopes, lifetime)}
+            return _waiting(client.post("/keys/link", asked)["approval"])
+
+    def work(tx: Transaction, vault: Vault) -> str:
+        change = identity.link_key(tx, digest, human, scopes=scopes, lifetime=lifetime)
+        _bootstrap(tx, vault, settings, change)
+        return change.id
+
+    return _note(f"key {_local(settings, work)}: {visible(human)} is accountable for this provider key")
 
 
 @keys.command("list")
@@ -235,24 +314,15 @@ def list_keys(settings: Settings, as_json: bool) -> None:
     """List keys; their secrets are stored nowhere."""
 
     def work(tx: Transaction, vault: Vault) -> list[dict[str, Any]]:
-        found = identity.keys(tx, vault, settings.tenant)
-        return [
-            {"id": k.id, "name": k.name, "kind": k.kind, "human": k.human, "created": k.created, "revoked": k.revoked}
-            for k in found
-        ]
+        return [asdict(k) for k in identity.keys(tx, vault, settings.tenant)]
 
     rows = _rows(settings, work, "/keys", "keys")
     if as_json:
         return click.echo(json.dumps(rows))
-    shown = table("ID", "NAME", "HUMAN", "SINCE", "REVOKED")
+    shown = table("ID", "NAME", "KIND", "HUMAN", "SCOPES", "SINCE", "EXPIRES", "REVOKED")
     for k in rows:
-        shown.add_row(
-            visible(k["id"]),
-            visible(k["name"]),
-            visible(k["human"] or "nobody"),
-            moment(k["created"]),
-            moment(k["revoked"]),
-        )
+        words = (k["id"], k["name"], k["kind"], k["human"] or "nobody", " ".join(k["scopes"]) or "all")
+        shown.add_row(*map(visible, words), *(moment(k[name]) for name in ("created", "expires", "revoked")))
     return console().print(shown)
 
 
@@ -267,37 +337,3 @@ def revoke_key(settings: Settings, id_: str) -> None:
     else:
         _local(settings, lambda tx, vault: identity.revoke_key(tx, vault, settings.tenant, id_.upper(), _operator()))
     _note(f"key {visible(id_)} is revoked")
-
-
-# --------------------------------------------------------------------------- login
-
-
-@click.command(epilog="Example: llmguard login --code abcd-efgh-… --url https://guard.example.com")
-@click.option("--code", required=True, help="The one-time code.")
-@click.option("--url", help="Address of the control plane.  [default: control_url of the configuration]")
-@click.pass_obj
-def login(settings: Settings, code: str, url: str | None) -> None:
-    """Trade a one-time code for a session of 12 hours, kept in a private file."""
-    address = url or settings.control_url
-    with ControlClient(address) as client:
-        answer = client.post("/login", {"code": code})
-    stored = Credentials(address, str(answer["email"]), str(answer["token"]), int(answer["expires"]))
-    write_credentials(settings.credentials, stored)
-    groups = visible(", ".join(answer["groups"])) or "none"
-    _note(f"logged in as {visible(stored.email)} until {moment(stored.expires)} (groups: {groups})")
-
-
-@click.command()
-@click.pass_obj
-def logout(settings: Settings) -> None:
-    """End the session, there and here."""
-    if read_credentials(settings.credentials) is None:
-        return _note("nobody was logged in")
-    try:
-        with ControlClient.of(settings) as client:
-            client.post("/logout", {})
-    except Unauthenticated:
-        _note("the session was over already")
-    finally:
-        settings.credentials.unlink(missing_ok=True)
-    return _note("logged out")

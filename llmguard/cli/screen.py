@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import sys
+from collections.abc import Sequence
 
+import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from llmguard.cli.times import moment as moment
 
 _INVISIBLE = frozenset(
     [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10)]
@@ -21,6 +26,8 @@ def visible(text: str, *, lines: bool = False) -> str:
 
     ``lines`` keeps line feeds and tabs, for bodies; everything else stays on its line.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(c if _harmless(c, lines) else f"\\u{{{ord(c):x}}}" for c in text)
 
 
@@ -51,8 +58,24 @@ def table(*columns: str) -> Table:
     return made
 
 
-def moment(milliseconds: int | None) -> str:
-    """UTC milliseconds as a date and time; nothing for None."""
-    if milliseconds is None:
-        return ""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+def grid(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of visible words as lines, their columns as wide as their widest word; the last one as it comes."""
+    widths = [max(cell_len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
+    lines = []
+    for row in rows:
+        padded = [word + " " * (width - cell_len(word)) for word, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def interactive() -> bool:
+    """Whether somebody sits there: questions go to stderr and are answered on stdin."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask_secret(what: str, *, twice: bool = False) -> str:
+    """A secret from the terminal, without an echo; a line of stdin where that is no terminal."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    secret: str = click.prompt(what, hide_input=True, confirmation_prompt=twice, err=True)
+    return secret

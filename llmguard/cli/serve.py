@@ -40,7 +40,9 @@ def serve(settings: Settings, /, config: Path | None, **options: object) -> None
         click.echo(f"checkpoints    {s.checkpoint_folder}", err=True)
         click.echo(f"names          {_names(guard.scanner.names, s.names)}", err=True)
         if s.pass_through:
-            click.echo("pass-through   callers use their own provider keys: nobody is accountable for them", err=True)
+            click.echo(
+                "pass-through   of callers' own keys: nobody answers for them until llmguard keys link", err=True
+            )
         elif not s.upstream_key:
             click.echo("no provider key: set LLMGUARD_UPSTREAM_KEY, or start with --pass-through", err=True)
 

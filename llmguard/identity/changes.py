@@ -25,7 +25,7 @@ def decode(content: bytes) -> Change:
     fields = json.loads(content)
     if fields.pop("change") == "person":
         return PersonChange(**{**fields, "groups": tuple(fields["groups"])})
-    return KeyChange(**fields)
+    return KeyChange(**{**fields, "scopes": tuple(fields["scopes"])})
 
 
 def apply(tx: Transaction, vault: Vault, tenant: str, change: Change, cause: Cause) -> None:

@@ -39,3 +39,20 @@ def log(tx: Transaction, tenant: str, kind: str, details: dict[str, Any], cause:
     if cause.approval:
         details["approval"] = cause.approval
     audit.append(tx, [AuditEntry(kind, tenant, details)])
+
+
+def page(
+    tx: Transaction, table: str, by: str, tenant: str, after: str | None, limit: int | None, *, current: bool = False
+) -> tuple[list[sqlite3.Row], str | None]:
+    """Rows of a tenant in the order of the column ``by``, and after which one the next page begins.
+
+    ``limit`` None: all. ``current``: without those whose time is over. Table and column are names of our own.
+    """
+    still = " AND ends > ?" if current else ""
+    rows = tx.all(
+        f"SELECT * FROM {table} WHERE tenant = ? AND {by} > ?{still} ORDER BY {by} LIMIT ?",  # noqa: S608  own names
+        *(tenant, after or "", *([tx.now] if current else []), -1 if limit is None else limit + 1),
+    )
+    if limit is None or len(rows) <= limit:
+        return rows, None
+    return rows[:limit], str(rows[limit - 1][by])

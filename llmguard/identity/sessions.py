@@ -1,133 +1,249 @@
 """One-time codes and sessions of people. A session is worth nothing on the data plane.
 
-It owns the tables login_codes and sessions: keyed hashes only, each with a MAC over its person inside the secret.
+It owns the tables login_codes and sessions: keyed hashes of the secrets, each row attested over every field. A row that
+is over is deleted, so nothing can be brought back to life. Invariant: a session says how and when its person logged in,
+and says so of nobody else.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
+import json
 import secrets
-from dataclasses import dataclass
+import sqlite3
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from llmguard.errors import NotFound, Unauthenticated
-from llmguard.identity.people import Person, active_person
-from llmguard.identity.rows import Cause, log
+from llmguard.errors import Conflict, NotFound, Unauthenticated
+from llmguard.identity.people import Person, accountable_person, active_person
+from llmguard.identity.rows import Cause, fields, genuine, log
 from llmguard.store import Transaction
 from llmguard.vault import Vault
 
+Method = Literal["code", "oidc", "password"]
 CODE_MS = 15 * 60 * 1000
+"""Life of a code that the operator made."""
+HANDOVER_MS = 2 * 60 * 1000
+"""Life of a code that carries a login from the browser to the command line."""
 SESSION_MS = 12 * 3600 * 1000
+IDLE_MS = 3600 * 1000
+TOUCH_MS = 60 * 1000
+"""How coarsely a session's last use is known."""
 SESSION_PREFIX = "lgs_"
-_CODE_BYTES = (8, 7)
-_SESSION_BYTES = (20, 20)
+_CODE = ("hash", "tenant", "email", "expires", "method", "auth_time", "amr", "issuer", "subject", "challenge")
+_SESSION = (
+    *("hash", "tenant", "email", "method", "auth_time", "amr", "issuer", "subject"),
+    *("created", "expires", "idle", "seen"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """How somebody proved who they are. ``auth_time``: when, UTC ms; 0 if that is unknown, which is never fresh.
+
+    ``amr``: by what means (RFC 8176). ``issuer`` and ``subject``: who they are at an identity provider.
+    """
+
+    method: Method
+    auth_time: int
+    amr: tuple[str, ...] = ()
+    issuer: str | None = None
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who acts, and how they logged in. Times are UTC milliseconds."""
+
+    person: Person
+    how: Authentication
+    expires: int
+    seen: int
+
+    @property
+    def auth_time(self) -> int:
+        return self.how.auth_time
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
     """A fresh session. ``expires`` is UTC milliseconds."""
 
-    token: str
+    token: str = field(repr=False)
     person: Person
     expires: int
 
-    def __repr__(self) -> str:
-        return f"Login({self.person.email})"
+
+# --------------------------------------------------------------------------- codes
 
 
 def issue_code(tx: Transaction, vault: Vault, tenant: str, email: str, cause: Cause) -> str:
-    """A one-time code for an active person, good for 15 minutes; earlier unused ones end. Raises NotFound."""
-    if active_person(tx, vault, tenant, email) is None:
+    """A one-time code for an active person, good for 15 minutes; earlier unused ones end. Raises NotFound, Conflict."""
+    who = accountable_person(tx, vault, tenant, email)
+    if who is None:
         raise NotFound("there is no active person of that address: llmguard users add EMAIL first")
-    tx.run("DELETE FROM login_codes WHERE tenant = ? AND email = ? AND used IS NULL", tenant, email)
-    expires = tx.now + CODE_MS
-    code = _mint(vault, "login code", _CODE_BYTES, tenant, email, str(expires))
-    hash_ = vault.attest("login code hash", code)
-    tx.run("INSERT INTO login_codes VALUES (?, ?, ?, ?, NULL)", hash_, tenant, email, expires)
+    if who.source == "provider":
+        raise Conflict("this person logs in at the identity provider: llmguard login")
+    tx.run("DELETE FROM login_codes WHERE tenant = ? AND email = ? AND method = 'code'", tenant, email)
+    code = _new_code(tx, vault, who, tx.now + CODE_MS, Authentication("code", 0, ("otp",)), "")
     log(tx, tenant, "login.code", {"email": email}, cause)
     return "-".join(code[i : i + 4] for i in range(0, len(code), 4))
 
 
-def login(tx: Transaction, vault: Vault, code: str) -> Login:
-    """Trades a code for a session, once. Raises Unauthenticated."""
+def hand_over(tx: Transaction, vault: Vault, who: Person, how: Authentication, challenge: str) -> str:
+    """A one-time code that carries a login to whoever holds the verifier of ``challenge`` (S256), for two minutes."""
+    return _new_code(tx, vault, who, tx.now + HANDOVER_MS, how, challenge)
+
+
+def _new_code(tx: Transaction, vault: Vault, who: Person, expires: int, how: Authentication, challenge: str) -> str:
+    code = base64.b32encode(secrets.token_bytes(15)).decode().lower()
+    values = [_hash(vault, "login code", code), who.tenant, who.email, expires, *_told(how), challenge]
+    marks = ", ".join("?" * (len(_CODE) + 1))
+    tx.run(f"INSERT INTO login_codes VALUES ({marks})", *values, vault.attest("login code", fields(values)))  # noqa: S608
+    return code
+
+
+def login(
+    tx: Transaction,
+    vault: Vault,
+    code: str,
+    *,
+    verifier: str = "",
+    idle_ms: int = IDLE_MS,
+    replaces: str | None = None,
+) -> Login:
+    """Trades a code for a session, once. ``verifier``: of the challenge that the code was made for.
+
+    ``replaces``: an earlier session of the same person, which ends. Raises Unauthenticated.
+    """
     plain = code.replace("-", "").strip().lower()
-    wrong = Unauthenticated("this code is wrong, used or older than 15 minutes: ask the guard's operator for a new one")
-    if not plain.isascii():
+    wrong = Unauthenticated(
+        "this code is wrong, used or too old: ask the guard's operator for a new one, or log in anew"
+    )
+    if not plain.isascii() or not verifier.isascii():
         raise wrong
-    hash_ = vault.attest("login code hash", plain)
+    hash_ = _hash(vault, "login code", plain)
     row = tx.one("SELECT * FROM login_codes WHERE hash = ?", hash_)
-    if row is None or not _minted(
-        vault, "login code", plain, _CODE_BYTES, row["tenant"], row["email"], str(row["expires"])
-    ):
+    if row is None or not genuine(vault, "login code", row, _CODE) or row["expires"] <= tx.now:
         raise wrong
-    if not tx.run(
-        "UPDATE login_codes SET used = ? WHERE hash = ? AND used IS NULL AND expires > ?", tx.now, hash_, tx.now
-    ):
+    if not hmac.compare_digest(row["challenge"].encode(), (s256(verifier) if verifier else "").encode()):
         raise wrong
     who = active_person(tx, vault, row["tenant"], row["email"])
-    if who is None:
+    if who is None or not tx.run("DELETE FROM login_codes WHERE hash = ?", hash_):
         raise wrong
-    return _open_session(tx, vault, who)
+    how = _how(row)
+    if how.method == "code":
+        how = Authentication("code", tx.now, how.amr)
+    return open_session(tx, vault, who, how, idle_ms=idle_ms, replaces=replaces)
 
 
-def _open_session(tx: Transaction, vault: Vault, who: Person) -> Login:
+def s256(verifier: str) -> str:
+    """The challenge of a verifier (RFC 7636 §4.2)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+
+# --------------------------------------------------------------------------- sessions
+
+
+def open_session(
+    tx: Transaction,
+    vault: Vault,
+    who: Person,
+    how: Authentication,
+    *,
+    idle_ms: int = IDLE_MS,
+    replaces: str | None = None,
+) -> Login:
+    """A session of 12 hours, which ends after ``idle_ms`` of no use. ``replaces``: as for ``login``."""
+    if replaces is not None and replaces.isascii():
+        old = _hash(vault, "session", replaces)
+        tx.run("DELETE FROM sessions WHERE hash = ? AND tenant = ? AND email = ?", old, who.tenant, who.email)
+    token = SESSION_PREFIX + secrets.token_urlsafe(32)
     expires = tx.now + SESSION_MS
-    body = _mint(vault, "session", _SESSION_BYTES, who.tenant, who.email, str(tx.now), str(expires))
-    token = SESSION_PREFIX + body
-    tx.run(
-        "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, NULL)",
-        *(vault.attest("session hash", token), who.tenant, who.email, tx.now, expires),
-    )
-    log(tx, who.tenant, "login", {"email": who.email}, Cause(who.email))
+    values = [_hash(vault, "session", token), who.tenant, who.email, *_told(how), tx.now, expires, idle_ms, tx.now]
+    marks = ", ".join("?" * (len(_SESSION) + 1))
+    tx.run(f"INSERT INTO sessions VALUES ({marks})", *values, vault.attest("session", fields(values)))  # noqa: S608
+    details: dict[str, Any] = {"email": who.email, "method": how.method, "amr": list(how.amr)}
+    log(tx, who.tenant, "login", {**details, "auth_time": how.auth_time, "issuer": how.issuer}, Cause(who.email))
     return Login(token, who, expires)
 
 
-def session(tx: Transaction, vault: Vault, token: str) -> Person:
+def session(tx: Transaction, vault: Vault, token: str) -> Session:
     """Who acts on the control plane. Only sessions count here. Raises Unauthenticated."""
-    if not token.startswith(SESSION_PREFIX) or not token.isascii():
-        raise Unauthenticated("the control plane takes sessions of people only: llmguard login --code CODE")
-    over = Unauthenticated("the session is over: llmguard login --code CODE")
-    row = tx.one("SELECT * FROM sessions WHERE hash = ?", vault.attest("session hash", token))
-    if row is None or row["revoked"] is not None or row["expires"] <= tx.now:
-        raise over
-    bound = (row["tenant"], row["email"], str(row["created"]), str(row["expires"]))
-    if not _minted(vault, "session", token.removeprefix(SESSION_PREFIX), _SESSION_BYTES, *bound):
-        raise Unauthenticated("this session's entry was altered in the database: log in again")
-    who = active_person(tx, vault, row["tenant"], row["email"])
-    if who is None:
+    row = _row(tx, vault, token)
+    if accountable_person(tx, vault, row["tenant"], row["email"]) is None:
         raise Unauthenticated("this person is not active, or the entry was altered in the database")
-    return who
+    who, how = active_person(tx, vault, row["tenant"], row["email"]), _how(row)
+    if who is None:
+        raise Unauthenticated("the identity provider has not confirmed this person for too long: llmguard login")
+    if how.issuer is not None and (how.issuer, how.subject) != (who.issuer, who.subject):
+        raise Unauthenticated("the session is of another subject of the identity provider: llmguard login")
+    return Session(who, how, row["expires"], row["seen"])
 
 
-def logout(tx: Transaction, vault: Vault, token: str) -> None:
-    """Ends a session. Raises Unauthenticated if it was none."""
-    who = session(tx, vault, token)
-    tx.run("UPDATE sessions SET revoked = ? WHERE hash = ?", tx.now, vault.attest("session hash", token))
-    log(tx, who.tenant, "logout", {"email": who.email}, Cause(who.email))
+def touch(tx: Transaction, vault: Vault, token: str) -> None:
+    """Notes that a session was used. Raises Unauthenticated."""
+    row = _row(tx, vault, token)
+    if row["seen"] + TOUCH_MS > tx.now:
+        return
+    values = [tx.now if name == "seen" else row[name] for name in _SESSION]
+    attestation = vault.attest("session", fields(values))
+    tx.run("UPDATE sessions SET seen = ?, attestation = ? WHERE hash = ?", tx.now, attestation, row["hash"])
+
+
+def logout(tx: Transaction, vault: Vault, token: str) -> Session:
+    """Ends a session, and says which. Raises Unauthenticated if it was none."""
+    ended = session(tx, vault, token)
+    tx.run("DELETE FROM sessions WHERE hash = ?", _hash(vault, "session", token))
+    log(tx, ended.person.tenant, "logout", {"email": ended.person.email}, Cause(ended.person.email))
+    return ended
+
+
+def end_others(tx: Transaction, vault: Vault, who: Person, token: str) -> None:
+    """Ends what a person is logged in with, and may still log in with, but for this one session."""
+    mine = (who.tenant, who.email)
+    tx.run("DELETE FROM sessions WHERE tenant = ? AND email = ? AND hash <> ?", *mine, _hash(vault, "session", token))
+    tx.run("DELETE FROM login_codes WHERE tenant = ? AND email = ?", *mine)
+
+
+def live(tx: Transaction, vault: Vault) -> set[tuple[str, str]]:
+    """Tenant and address of everybody who has a session, or is on the way to one."""
+    rows = tx.all("SELECT * FROM sessions WHERE min(expires, seen + idle) > ?", tx.now)
+    codes = tx.all("SELECT * FROM login_codes WHERE expires > ? AND method = 'oidc'", tx.now)
+    found = {(r["tenant"], r["email"]) for r in rows if _genuine(vault, r)}
+    return found | {(r["tenant"], r["email"]) for r in codes if genuine(vault, "login code", r, _CODE)}
 
 
 def forget_expired(tx: Transaction) -> None:
-    """Drops codes and sessions that ended more than a day ago."""
-    before = tx.now - 24 * 3600 * 1000
-    tx.run("DELETE FROM login_codes WHERE expires < ?", before)
-    tx.run("DELETE FROM sessions WHERE expires < ?", before)
+    """Drops codes and sessions that are over."""
+    tx.run("DELETE FROM login_codes WHERE expires < ?", tx.now)
+    tx.run("DELETE FROM sessions WHERE min(expires, seen + idle) < ?", tx.now)
 
 
-def _mint(vault: Vault, purpose: str, sizes: tuple[int, int], *bound: str) -> str:
-    """Random bytes and a MAC that ties them to ``bound``: a stored row that names another person does not fit."""
-    secret = secrets.token_bytes(sizes[0])
-    raw = secret + _mac(vault, purpose, secret, *bound)[: sizes[1]]
-    return base64.b32encode(raw).decode().lower().rstrip("=")
+def _row(tx: Transaction, vault: Vault, token: str) -> sqlite3.Row:
+    if not token.startswith(SESSION_PREFIX) or not token.isascii():
+        raise Unauthenticated("the control plane takes sessions of people only: llmguard login")
+    row = tx.one("SELECT * FROM sessions WHERE hash = ?", _hash(vault, "session", token))
+    if row is None or min(row["expires"], row["seen"] + row["idle"]) <= tx.now:
+        raise Unauthenticated("the session is over: llmguard login")
+    if not _genuine(vault, row):
+        raise Unauthenticated("this session's entry was altered in the database: log in again")
+    return row
 
 
-def _minted(vault: Vault, purpose: str, text: str, sizes: tuple[int, int], *bound: str) -> bool:
-    try:
-        raw = base64.b32decode(text.upper() + "=" * (-len(text) % 8))
-    except ValueError:
-        return False
-    secret, mac = raw[: sizes[0]], raw[sizes[0] :]
-    return hmac.compare_digest(mac, _mac(vault, purpose, secret, *bound)[: sizes[1]])
+def _genuine(vault: Vault, row: sqlite3.Row) -> bool:
+    return genuine(vault, "session", row, _SESSION)
 
 
-def _mac(vault: Vault, purpose: str, secret: bytes, *bound: str) -> bytes:
-    return bytes.fromhex(vault.attest(purpose, secret.hex(), *bound))
+def _hash(vault: Vault, purpose: str, secret: str) -> str:
+    return vault.attest(f"{purpose} hash", secret)
+
+
+def _told(how: Authentication) -> list[Any]:
+    return [how.method, how.auth_time, json.dumps(list(how.amr)), how.issuer, how.subject]
+
+
+def _how(row: sqlite3.Row) -> Authentication:
+    return Authentication(row["method"], row["auth_time"], tuple(json.loads(row["amr"])), row["issuer"], row["subject"])

@@ -1,4 +1,4 @@
-"""The planes of an open guard, with what runs beside them: checkpoints, the sweep of approvals, the names model."""
+"""The planes of an open guard, and what runs beside: checkpoints, the sweep of approvals, renewals, the names model."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator
 from llmguard import audit
 from llmguard.errors import LLMGuardError
 from llmguard.guard import Guard
-from llmguard.proxy.control import control_app
+from llmguard.identity import oidc
+from llmguard.proxy.control import control_app, repeats
 from llmguard.proxy.data import DataPlane
 from llmguard.proxy.front import Plane
+from llmguard.proxy.renewal import Renewals
 from llmguard.proxy.upstream import session
 
 log = logging.getLogger("llmguard")
@@ -25,7 +27,8 @@ SWEEP = 15
 @contextlib.asynccontextmanager
 async def planes(guard: Guard) -> AsyncIterator[tuple[Plane, Plane]]:
     """The ASGI applications of the data plane and of the control plane, while the block runs."""
-    sweeping = asyncio.ensure_future(_sweep(guard))
+    renewals = Renewals(guard.store, guard.vault, oidc.providers(guard.settings), guard.settings.membership_ttl)
+    beside = [asyncio.ensure_future(work) for work in (_sweep(guard), renewals.run())]
     checkpoints = audit.Checkpointer(
         guard.store,
         guard.vault.keyring,
@@ -37,10 +40,13 @@ async def planes(guard: Guard) -> AsyncIterator[tuple[Plane, Plane]]:
     try:
         async with session(guard.settings) as http:
             with checkpoints:
-                control = control_app(guard.store, guard.vault, guard.approvals, guard.settings)
+                control = control_app(
+                    guard.store, guard.vault, guard.approvals, guard.settings, revise=guard.revise, room=guard.room
+                )
                 yield DataPlane(guard, http), control
     finally:
-        sweeping.cancel()
+        for task in beside:
+            task.cancel()
 
 
 async def _sweep(guard: Guard) -> None:
@@ -48,6 +54,7 @@ async def _sweep(guard: Guard) -> None:
     while True:
         await asyncio.sleep(SWEEP)
         try:
-            await asyncio.wrap_future(guard.store.submit(guard.approvals.sweep, durable=True))
+            await asyncio.to_thread(guard.sweep)
+            await asyncio.wrap_future(guard.store.submit(repeats.forget))
         except LLMGuardError as e:
             log.error("approvals were not swept: %s", e.code)

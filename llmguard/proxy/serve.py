@@ -18,6 +18,7 @@ import uvicorn
 from llmguard.config import Settings
 from llmguard.errors import ConfigError
 from llmguard.proxy.front import Front
+from llmguard.proxy.protocol import Protocol
 
 if TYPE_CHECKING:
     from llmguard.guard import Guard
@@ -62,7 +63,7 @@ async def _serve(
         from llmguard.guard import Guard  # loads most of what there is to load: /healthz answers meanwhile
 
         guard = Guard(settings, advisory=False)
-        guard.store.transact(guard.approvals.sweep, durable=True)
+        guard.sweep()
         return guard
 
     async with running(opened, *sockets) as (guard, stop):
@@ -109,7 +110,7 @@ async def _drained(servers: Sequence[_Server], tasks: Sequence[asyncio.Future[No
 def _server(app: Any) -> _Server:
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -28,6 +28,7 @@ CREATE TABLE audit_entries (
   idx INTEGER PRIMARY KEY, tenant TEXT NOT NULL, id TEXT NOT NULL UNIQUE, time INTEGER NOT NULL,
   kind TEXT NOT NULL, leaf BLOB NOT NULL, hash BLOB NOT NULL
 );
+CREATE TABLE audit_subjects (approval TEXT NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY (approval, idx)) WITHOUT ROWID;
 CREATE TABLE audit_nodes (
   level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, idx)
 ) WITHOUT ROWID;
@@ -36,37 +37,65 @@ CREATE TABLE checkpoints (
 );
 
 CREATE TABLE people (
-  tenant TEXT NOT NULL, email TEXT NOT NULL, groups TEXT NOT NULL, active INTEGER NOT NULL,
-  created INTEGER NOT NULL, attestation TEXT NOT NULL,
+  tenant TEXT NOT NULL, email TEXT NOT NULL, groups TEXT NOT NULL, active INTEGER NOT NULL, created INTEGER NOT NULL,
+  source TEXT NOT NULL, issuer TEXT, subject TEXT, until INTEGER, attestation TEXT NOT NULL,
+  PRIMARY KEY (tenant, email)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX people_by_subject ON people (tenant, issuer, subject) WHERE subject IS NOT NULL;
+CREATE TABLE refresh_tokens (
+  tenant TEXT NOT NULL, email TEXT NOT NULL, provider TEXT NOT NULL, sealed BLOB NOT NULL, due INTEGER NOT NULL,
   PRIMARY KEY (tenant, email)
 ) WITHOUT ROWID;
 CREATE TABLE login_codes (
-  hash TEXT PRIMARY KEY, tenant TEXT NOT NULL, email TEXT NOT NULL, expires INTEGER NOT NULL, used INTEGER
+  hash TEXT PRIMARY KEY, tenant TEXT NOT NULL, email TEXT NOT NULL, expires INTEGER NOT NULL,
+  method TEXT NOT NULL, auth_time INTEGER NOT NULL, amr TEXT NOT NULL, issuer TEXT, subject TEXT,
+  challenge TEXT NOT NULL, attestation TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE sessions (
-  hash TEXT PRIMARY KEY, tenant TEXT NOT NULL, email TEXT NOT NULL, created INTEGER NOT NULL,
-  expires INTEGER NOT NULL, revoked INTEGER
+  hash TEXT PRIMARY KEY, tenant TEXT NOT NULL, email TEXT NOT NULL,
+  method TEXT NOT NULL, auth_time INTEGER NOT NULL, amr TEXT NOT NULL, issuer TEXT, subject TEXT,
+  created INTEGER NOT NULL, expires INTEGER NOT NULL, idle INTEGER NOT NULL, seen INTEGER NOT NULL,
+  attestation TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE api_keys (
-  tenant TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
-  human TEXT, created INTEGER NOT NULL, revoked INTEGER, attestation TEXT NOT NULL,
+  tenant TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, hash TEXT NOT NULL, kind TEXT NOT NULL,
+  human TEXT, scopes TEXT NOT NULL, expires INTEGER, linked INTEGER NOT NULL, created INTEGER NOT NULL,
+  revoked INTEGER, attestation TEXT NOT NULL,
   PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+CREATE INDEX api_keys_by_hash ON api_keys (hash);
+CREATE UNIQUE INDEX api_keys_in_force ON api_keys (hash) WHERE revoked IS NULL;
+CREATE TABLE passwords (
+  tenant TEXT NOT NULL, email TEXT NOT NULL, phc TEXT NOT NULL, changed INTEGER NOT NULL, attestation TEXT NOT NULL,
+  PRIMARY KEY (tenant, email)
 ) WITHOUT ROWID;
 
 CREATE TABLE approvals (
   tenant TEXT NOT NULL, id TEXT NOT NULL, state TEXT NOT NULL, version INTEGER NOT NULL,
-  subject TEXT NOT NULL, operation TEXT NOT NULL, destination TEXT NOT NULL,
-  principal TEXT NOT NULL, human TEXT, request_key TEXT NOT NULL, egress_digest TEXT NOT NULL,
+  subject TEXT NOT NULL, kind TEXT NOT NULL, operation TEXT NOT NULL, destination TEXT NOT NULL,
+  principal TEXT NOT NULL, human TEXT, excluded TEXT NOT NULL, request_key TEXT NOT NULL, egress_digest TEXT NOT NULL,
   policy_version TEXT NOT NULL, rule TEXT NOT NULL, requirement TEXT NOT NULL, risk TEXT NOT NULL,
-  findings TEXT NOT NULL, advisory INTEGER NOT NULL, owner TEXT,
+  findings TEXT NOT NULL, unscanned TEXT NOT NULL, advisory INTEGER NOT NULL, call TEXT NOT NULL,
+  revises TEXT NOT NULL, revision INTEGER NOT NULL, standing TEXT NOT NULL, escalated INTEGER, owner TEXT,
   created INTEGER NOT NULL, expires INTEGER NOT NULL, updated INTEGER NOT NULL, returned INTEGER NOT NULL,
   attestation TEXT NOT NULL,
+  size INTEGER NOT NULL, reminded INTEGER NOT NULL, due INTEGER NOT NULL,
   PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
 CREATE INDEX approvals_by_key ON approvals (tenant, principal, request_key, created);
-CREATE INDEX approvals_by_state ON approvals (state, tenant, created);
+CREATE INDEX approvals_by_state ON approvals (tenant, state, id);
+CREATE INDEX approvals_waiting ON approvals (tenant, principal, state, size)
+  WHERE state IN ('PENDING', 'APPROVED', 'CHANGES_REQUESTED');
+CREATE INDEX approvals_due ON approvals (due) WHERE state IN ('PENDING', 'APPROVED', 'CHANGES_REQUESTED');
+CREATE INDEX approvals_running ON approvals (state) WHERE state = 'EXECUTING';
+CREATE INDEX approvals_revisions ON approvals (tenant, revises) WHERE revises <> '';
+CREATE TABLE approval_audience (
+  tenant TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, state TEXT NOT NULL, subject TEXT NOT NULL,
+  PRIMARY KEY (tenant, name, id)
+) WITHOUT ROWID;
+CREATE INDEX approval_audience_by_state ON approval_audience (tenant, name, state, id);
 CREATE TABLE approval_payloads (
-  tenant TEXT NOT NULL, id TEXT NOT NULL, egress BLOB, original BLOB, salt BLOB,
+  tenant TEXT NOT NULL, id TEXT NOT NULL, salt BLOB, proposal BLOB, egress BLOB, original BLOB, -- the large ones last
   PRIMARY KEY (tenant, id)
 );
 CREATE TABLE approval_answers (
@@ -76,9 +105,32 @@ CREATE TABLE approval_answers (
 CREATE INDEX approval_answers_by_end ON approval_answers (until);
 CREATE TABLE votes (
   tenant TEXT NOT NULL, approval TEXT NOT NULL, human TEXT NOT NULL, verdict TEXT NOT NULL, reason TEXT NOT NULL,
-  digest TEXT NOT NULL, time INTEGER NOT NULL, attestation TEXT NOT NULL,
+  digest TEXT NOT NULL, time INTEGER NOT NULL, authenticated INTEGER NOT NULL, attestation TEXT NOT NULL,
   PRIMARY KEY (tenant, approval, human)
 ) WITHOUT ROWID;
+CREATE TABLE delegations (
+  tenant TEXT NOT NULL, id TEXT NOT NULL, giver TEXT NOT NULL, receiver TEXT NOT NULL, groups TEXT NOT NULL,
+  starts INTEGER NOT NULL, ends INTEGER NOT NULL, created INTEGER NOT NULL, revoked INTEGER, attestation TEXT NOT NULL,
+  PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+CREATE INDEX delegations_by_receiver ON delegations (tenant, receiver);
+CREATE TABLE standing_grants (
+  tenant TEXT NOT NULL, id TEXT NOT NULL, principal TEXT NOT NULL, operation TEXT NOT NULL, destination TEXT NOT NULL,
+  types TEXT NOT NULL, inherent INTEGER NOT NULL, residual INTEGER NOT NULL, ends INTEGER NOT NULL,
+  approval TEXT NOT NULL, created INTEGER NOT NULL, revoked INTEGER, attestation TEXT NOT NULL,
+  PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+CREATE INDEX standing_grants_by_principal ON standing_grants (tenant, principal, ends);
+CREATE TABLE policies (
+  tenant TEXT PRIMARY KEY, version TEXT NOT NULL, source TEXT NOT NULL, created INTEGER NOT NULL,
+  attestation TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE repeats (
+  tenant TEXT NOT NULL, person TEXT NOT NULL, key TEXT NOT NULL, request TEXT NOT NULL, sealed BLOB NOT NULL,
+  created INTEGER NOT NULL,
+  PRIMARY KEY (tenant, person, key)
+) WITHOUT ROWID;
+CREATE INDEX repeats_by_time ON repeats (created);
 
 CREATE TABLE outbox (
   id TEXT PRIMARY KEY, tenant TEXT NOT NULL, kind TEXT NOT NULL, approval TEXT, body TEXT NOT NULL,

@@ -21,6 +21,8 @@ from llmguard.errors import (
 )
 from tests.desks import ANN, BO, CY, DEE, Desk, decision
 
+REST = "verdict, reason, digest, time, authenticated, attestation"
+
 
 def approved(desk: Desk, **more: Any) -> Any:
     approval = desk.hold(**more)
@@ -146,7 +148,7 @@ def test_a_decision_for_another_group_asks_that_group(desk: Desk) -> None:
     approval = approved(desk)
     with pytest.raises(ApprovalPending):
         desk.claim(approval, group="security")
-    assert desk.hold(group="security").requirement.group == "security"
+    assert desk.hold(group="security").requirement.groups == (("reviewers", 1), ("security", 1))
     assert desk.vote(approval, DEE).state == "APPROVED"
     assert desk.claim(approval, group="security")
 
@@ -173,7 +175,7 @@ def test_a_milder_decision_changes_nothing(desk: Desk, verdict: str) -> None:
         ("egress_digest", "00" * 32),
         ("human", "x@example.com"),
         ("expires", 9999999999999),
-        ("requirement", '{"expires_in":1,"group":"reviewers","quorum":0}'),
+        ("requirement", '{"expires_in":1,"groups":[["reviewers",0]]}'),
         ("principal", "key:1 "),
         ("version", 9),
     ],
@@ -201,7 +203,10 @@ def test_a_spent_approval_set_back_in_the_database_does_not_send_again(desk: Des
 def test_a_vote_forged_in_the_database_is_no_vote(desk: Desk) -> None:
     approval = desk.hold(quorum=2)
     desk.vote(approval, BO)
-    desk.edit("INSERT INTO votes SELECT tenant, approval, ?, verdict, reason, digest, time, attestation FROM votes", CY)
+    desk.edit(
+        f"INSERT INTO votes SELECT tenant, approval, ?, {REST} FROM votes",
+        CY,
+    )
     assert len(desk.get(approval).votes) == 1
     with pytest.raises(ApprovalPending):
         desk.claim(approval)
@@ -219,7 +224,8 @@ def test_a_vote_copied_from_another_approval_is_no_vote(desk: Desk) -> None:
     approved(desk, key="harmless")
     approval = desk.hold(key="harmful")
     desk.edit(
-        "INSERT INTO votes SELECT tenant, ?, human, verdict, reason, digest, time, attestation FROM votes", approval.id
+        f"INSERT INTO votes SELECT tenant, ?, human, {REST} FROM votes",
+        approval.id,
     )
     assert desk.get(approval).votes == ()
 

@@ -134,10 +134,10 @@ def test_one_caller_cannot_fill_the_queue(desk: Desk) -> None:
 def test_a_new_revision_takes_the_place_of_the_one_whose_changes_were_asked_for(desk: Desk) -> None:
     old = desk.hold()
     desk.vote(old, BO, "request_changes", reason="less")
-    new = desk.store.transact(lambda tx: desk.approvals.hold(tx, desk.request(key="v2"), revises=old.id))
+    new = desk.store.transact(lambda tx: desk.approvals.hold(tx, replace(desk.request(key="v2"), revises=old.id)))
     assert (new.state, new.votes, desk.get(old).state) == ("PENDING", (), "SUPERSEDED")
     with pytest.raises(errors.LLMGuardError):
-        desk.store.transact(lambda tx: desk.approvals.hold(tx, desk.request(key="v3"), revises=new.id))
+        desk.store.transact(lambda tx: desk.approvals.hold(tx, replace(desk.request(key="v3"), revises=new.id)))
 
 
 def test_pages_are_newest_first_and_hold_only_what_the_person_may_see(desk: Desk) -> None:

@@ -83,6 +83,15 @@ def test_until_two_people_are_active_changes_take_effect_alone_and_say_so_in_the
     assert host("users", "add", BO, "--group", "security", "--group", "reviewers").code == 0
 
 
+def test_a_person_whose_groups_the_provider_says_gets_no_code(host: Shell, desk: Desk) -> None:
+    added = host("users", "add", ANN, "--source", "provider")
+    assert (added.code, added.out) == (0, "")
+    assert "logs in at the identity provider" in added.err
+    assert host("users", "code", ANN).code == 1
+    [person] = json.loads(host("users", "list", "--json").out)
+    assert (person["groups"], person["source"]) == ([], "provider")
+
+
 def test_afterwards_the_data_folder_refuses_and_says_what_to_do(host: Shell) -> None:
     host("users", "add", ANN)
     host("users", "add", BO)
@@ -141,7 +150,9 @@ def test_deactivating(host: Shell, ann: Shell, bo: Shell) -> None:
         (("keys", "add", "app", "--human", "nobody@example.com"), 1),
         (("keys", "add", "na\x1bme"), 1),
         (("keys", "revoke", "01"), 1),
-        (("login",), 2),
+        (("users", "add", ANN, "--group", "x", "--source", "provider"), 2),
+        (("login",), 1),
+        (("login", "--provider", "corp"), 1),
         (("login", "--code", "wrong"), 1),
         (("login", "--code", "x", "--url", "http://guard.example"), 2),
         (("login", "--code", "x", "--url", "file:///etc/passwd"), 2),

@@ -12,8 +12,8 @@ import pytest
 from llmguard import identity
 from llmguard.errors import TooManyAttempts
 from llmguard.identity import Cause
-from llmguard.proxy.control.http import MAX_BODY
-from llmguard.proxy.control.sessions import Attempts
+from llmguard.proxy.control.attempts import Attempts
+from llmguard.proxy.control.endpoints import MAX_BODY
 from tests.desks import ANN, BO, CY, DEE, TENANT, Desk, Plane, control_plane
 
 
@@ -99,7 +99,7 @@ def test_a_code_is_traded_for_a_session_once(plane: Plane) -> None:
     headers = {"authorization": f"Bearer {answer.json()['token']}"}
     assert plane.call("GET", "/guard/v1/me", headers=headers).json()["groups"] == ["reviewers"]
     assert plane.call("POST", "/guard/v1/login", json={"code": code}).status_code == 401
-    assert plane.call("POST", "/guard/v1/logout", headers=headers).status_code == 204
+    assert plane.call("POST", "/guard/v1/logout", headers=headers).json() == {"end_session": None}
     assert plane.call("GET", "/guard/v1/me", headers=headers).status_code == 401
 
 
@@ -148,7 +148,7 @@ def test_what_is_not_exactly_the_expected_json_is_refused(plane: Plane, content:
     headers = {"content-type": "application/json"}
     answer = plane.call("POST", "/guard/v1/login", content=content, headers=headers)
     assert answer.status_code in (400, 401)
-    assert answer.status_code == 400 or content == b"{}" or content == b'{"code": "x"}'
+    assert answer.status_code == 400 or content in (b"", b"{}")
 
 
 def test_other_media_types_are_refused(plane: Plane) -> None:

@@ -20,13 +20,13 @@ from llmguard.store import Store
 store = Store(Path(sys.argv[1]))
 for i in range(int(sys.argv[3])):
     row = (f"{sys.argv[2]}-{i}",)
-    store.transact(lambda tx: tx.run("INSERT INTO login_codes VALUES (?, 't', 'e', ?, NULL)", *row, tx.now))
+    store.transact(lambda tx: tx.run("INSERT INTO login_codes VALUES (?, 't', 'e', ?, '', 0, '', NULL, NULL, '', '')", *row, tx.now))
     print(*row, flush=True)
 """
 
 
 def insert(tx: Transaction, id_: str) -> None:
-    tx.run("INSERT INTO login_codes VALUES (?, 't', 'e', ?, NULL)", id_, tx.now)
+    tx.run("INSERT INTO login_codes VALUES (?, 't', 'e', ?, '', 0, '', NULL, NULL, '', '')", id_, tx.now)
 
 
 def hashes(store: Store) -> list[str]:

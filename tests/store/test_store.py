@@ -193,7 +193,7 @@ class TestClosing:
         path = tmp_path / "guard.db"
         code = (
             "import sys; from pathlib import Path; from llmguard.store import Store; s = Store(Path(sys.argv[1]))\n"
-            "sql = \"INSERT INTO login_codes VALUES (?, 't', 'e', 1, 1)\"\n"
+            "sql = \"INSERT INTO login_codes VALUES (?, 't', 'e', 1, '', 0, '', NULL, NULL, '', '')\"\n"
             "for i in range(50): s.submit(lambda tx, i=i: tx.run(sql, i))"
         )
         subprocess.run([sys.executable, "-c", code, path], check=True, env={**os.environ, "PYTHONPATH": os.getcwd()})

@@ -6,6 +6,9 @@ looking at raw values is a POST, and in the log.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -13,31 +16,93 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from llmguard.approvals import Approvals
+from llmguard.approvals import Approvals, WaitingRoom
 from llmguard.config import Settings
 from llmguard.errors import LLMGuardError
-from llmguard.proxy.control.approvals import ApprovalDesk
+from llmguard.identity import oidc
+from llmguard.proxy.control import openapi
+from llmguard.proxy.control.approvals import ApprovalDesk, Revise
+from llmguard.proxy.control.browser import BrowserLogin
+from llmguard.proxy.control.endpoints import Endpoint, as_json
 from llmguard.proxy.control.http import Door, crashed, http_error, refused
+from llmguard.proxy.control.openapi import BASE
 from llmguard.proxy.control.people import PeopleDesk
+from llmguard.proxy.control.polls import Polls
+from llmguard.proxy.control.powers import PowerDesk
 from llmguard.proxy.control.proof import ProofDesk
+from llmguard.proxy.control.rules import RulesDesk
 from llmguard.proxy.control.sessions import Sessions
 from llmguard.proxy.control.units import Units
 from llmguard.store import Store
 from llmguard.vault import Vault
 
-BASE = "/guard/v1"
+__all__ = ["BASE", "control_app", "endpoints"]
 
 
-def control_app(store: Store, vault: Vault, approvals: Approvals, settings: Settings) -> Starlette:
-    """The ASGI application of the control plane."""
+def control_app(
+    store: Store,
+    vault: Vault,
+    approvals: Approvals,
+    settings: Settings,
+    *,
+    revise: Revise | None = None,
+    room: WaitingRoom | None = None,
+) -> Starlette:
+    """The ASGI application of the control plane. Where ``room`` closes, nobody waits here any more either.
+
+    ``revise``: what puts another body in the place of a held call (``Guard.revise``).
+    """
     units = Units(store, vault, approvals)
-    desks = (Sessions(units), ApprovalDesk(units), PeopleDesk(units), ProofDesk(units))
-    routes = [Route(BASE + path, endpoint, methods=[method]) for d in desks for method, path, endpoint in d.table()]
+    polls = Polls(store, (lambda: room.closed) if room is not None else lambda: False)
+    table = endpoints(units, polls, settings, revise)
     return Starlette(
-        routes=[Route("/healthz", _healthz), *routes],
+        routes=[Route("/healthz", _healthz), *_routes(units, table)],
         middleware=[Middleware(Door, allowed=settings.allowed_hosts)],
         exception_handlers={LLMGuardError: refused, HTTPException: http_error, Exception: crashed},
     )
+
+
+def endpoints(units: Units, polls: Polls, settings: Settings, revise: Revise | None = None) -> tuple[Endpoint, ...]:
+    """All that the control plane does."""
+    providers = oidc.providers(settings)
+    desks = (
+        Sessions(units, settings, providers),
+        BrowserLogin(units, settings, providers),
+        ApprovalDesk(units, polls, settings.checkpoint_folder, revise),
+        PowerDesk(units),
+        RulesDesk(units, settings.rules),
+        PeopleDesk(units),
+        ProofDesk(units),
+    )
+    table = [endpoint for desk in desks for endpoint in desk.table()]
+    described: list[bytes] = []
+
+    async def describe(_: Request) -> Response:
+        return Response(described[0], media_type="application/json")
+
+    itself = Endpoint("GET", "/openapi.json", describe, "This document.", {200: {"type": "object"}}, open=True)
+    described.append(as_json(openapi.document([itself, *table])))
+    return (itself, *table)
+
+
+def _routes(units: Units, table: Iterable[Endpoint]) -> list[Route]:
+    """One route for each path."""
+    paths: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in table:
+        paths.setdefault(BASE + endpoint.path, {})[endpoint.method] = endpoint
+    return [Route(path, _dispatch(units, methods), methods=[*methods]) for path, methods in paths.items()]
+
+
+def _dispatch(units: Units, methods: dict[str, Endpoint]) -> Callable[..., Any]:
+    """Whoever has no session hears that first, before anything of the request is read."""
+
+    async def call(request: Request) -> Response:
+        endpoint = methods["GET" if request.method == "HEAD" else request.method]
+        if not endpoint.open:
+            await units.admit(request)
+        return await endpoint.call(request)
+
+    return call
 
 
 async def _healthz(_: Request) -> Response:

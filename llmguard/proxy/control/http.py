@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from json import loads
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -14,10 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmguard.errors import InvalidRequest, LLMGuardError, NotFound, RequestTooLarge, Unauthenticated
 from llmguard.payload import json as strict_json
+from llmguard.proxy.control.endpoints import NOTHING, Fields
 from llmguard.proxy.gate import host_allowed, origin_allowed
 
 log = logging.getLogger("llmguard")
-MAX_BODY = 64 * 1024
+MAX_QUERY = 8192
 _ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{1,26}")
 _HEADERS = (
     (b"cache-control", b"no-store"),
@@ -37,53 +38,34 @@ def bearer(request: Request) -> str:
     return token.strip()
 
 
-async def body(request: Request, fields: set[str], *, optional: Iterable[str] = ()) -> dict[str, Any]:
-    """A bounded JSON object with exactly these fields. Raises RequestTooLarge, InvalidRequest, UnscannableRequest."""
+async def form(request: Request, fields: Fields) -> dict[str, Any]:
+    """A bounded JSON object with exactly these fields. Raises RequestTooLarge, InvalidRequest, UnscannableRequest.
+
+    The bytes stay in ``request.state.received``.
+    """
     received = bytearray()
     async for chunk in request.stream():
         received += chunk
-        if len(received) > MAX_BODY:
-            raise RequestTooLarge(f"a body of the control plane has at most {MAX_BODY} bytes")
-    if not received and not fields:
+        if len(received) > fields.most:
+            raise RequestTooLarge(f"a body has at most {fields.most} bytes here")
+    request.state.received = bytes(received)
+    if not received and not fields.required:
         return {}
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise InvalidRequest("send JSON, with Content-Type: application/json")
-    value = strict_json.parse(bytes(received)).value
-    if not isinstance(value, dict) or set(value) - fields or fields - set(value) - set(optional):
-        raise InvalidRequest(f"the body is a JSON object with the fields {', '.join(sorted(fields)) or 'none'}")
+    strict_json.parse(request.state.received)  # its numbers are lexemes: the values come from the plain one
+    value = loads(request.state.received)
+    if not isinstance(value, dict):
+        raise InvalidRequest("the body is a JSON object")
+    fields.check(value)
     return value
 
 
-def text(body: dict[str, Any], name: str, longest: int) -> str:
-    value = body.get(name) or ""
-    if type(value) is not str or len(value) > longest:
-        raise InvalidRequest(f"{name} is a text of up to {longest} characters")
-    return value
-
-
-def texts(body: dict[str, Any], name: str) -> list[str]:
-    value = body.get(name)
-    if not isinstance(value, list) or not all(type(x) is str for x in value):
-        raise InvalidRequest(f"{name} is a list of texts")
-    return value
-
-
-def query(request: Request, known: set[str]) -> dict[str, str]:
-    pairs = request.query_params.multi_items()
-    if len({k for k, _ in pairs}) != len(pairs) or {k for k, _ in pairs} - known:
-        raise InvalidRequest(f"the query has {', '.join(sorted(known))}, each once")
-    return dict(pairs)
-
-
-def number(text: str, least: int, most: int) -> int:
-    if not re.fullmatch(r"[0-9]{1,6}", text) or not least <= int(text) <= most:
-        raise InvalidRequest(f"a number from {least} to {most} is wanted")
-    return int(text)
-
-
-def is_id(text: str) -> bool:
-    """An id, or the beginning of one."""
-    return _ID.fullmatch(text) is not None
+def query(request: Request, fields: Fields = NOTHING) -> dict[str, Any]:
+    """The parameters of the query, typed. Raises InvalidRequest."""
+    if len(request.scope["query_string"]) > MAX_QUERY:
+        raise InvalidRequest(f"the query has at most {MAX_QUERY} bytes")
+    return fields.read(request.query_params.multi_items())
 
 
 def id_of(request: Request) -> str:
@@ -103,7 +85,17 @@ def if_match(request: Request) -> int | None:
     return int(match[1])
 
 
+def none_match(request: Request, tag: str) -> bool:
+    """Whether the client has exactly this already (RFC 9110 §13.1.2)."""
+    listed = ",".join(request.headers.getlist("if-none-match"))
+    return tag in {one.strip().removeprefix("W/") for one in listed.split(",")}
+
+
 # --------------------------------------------------------------------------- what goes out
+
+
+def json(status: int, content: bytes, headers: dict[str, str] | None = None) -> Response:
+    return Response(content, status, headers, media_type="application/json")
 
 
 def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: str) -> Response:

@@ -3,76 +3,118 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from llmguard import identity
-from llmguard.errors import TooManyAttempts
+from llmguard.config import Settings
+from llmguard.errors import InvalidRequest
+from llmguard.identity import Session, passwords
+from llmguard.identity.oidc import Provider
 from llmguard.proxy.control import http
+from llmguard.proxy.control.attempts import Attempts
+from llmguard.proxy.control.endpoints import NOTHING, Endpoint, Fields, text
+from llmguard.proxy.control.passwords import PASSWORD, Passwords
 from llmguard.proxy.control.people import shown_person
+from llmguard.proxy.control.schemas import LOGIN, ME, STRING, maybe, record
 from llmguard.proxy.control.units import Table, Units
+from llmguard.store import Transaction
+
+_LOGIN = Fields(
+    {"code": text(200), "verifier": text(200), "email": text(320), "password": text(passwords.LONGEST)},
+    frozenset({"code", "verifier", "email", "password"}),
+)
 
 
 class Sessions:
     """Endpoints of logins."""
 
-    def __init__(self, units: Units) -> None:
+    def __init__(self, units: Units, settings: Settings, providers: Mapping[str, Provider]) -> None:
         self._units = units
+        self._providers = providers
+        self._idle_ms = int(settings.session_idle * 1000)
         self._attempts = Attempts()
+        self._passwords = Passwords(units, settings.tenant, self._idle_ms)
 
     def table(self) -> Table:
         return (
-            ("POST", "/login", self.login),
-            ("POST", "/logout", self.logout),
-            ("GET", "/me", self.me),
+            Endpoint(
+                "POST",
+                "/login",
+                self.login,
+                "Trades a one-time code, or an address and its password, for a session.",
+                {200: LOGIN},
+                body=_LOGIN,
+                refusals=(401, 429),
+                open=True,
+            ),
+            Endpoint(
+                "POST",
+                "/logout",
+                self.logout,
+                "Ends the session, and says where the one at the identity provider ends.",
+                {200: record(end_session=maybe(STRING))},
+                body=NOTHING,
+            ),
+            Endpoint("GET", "/me", self.me, "Who is logged in, how and until when.", {200: ME}),
+            Endpoint(
+                "POST",
+                "/password",
+                self._passwords.change,
+                "Sets one's own password, soon after a login.",
+                {204: None},
+                body=PASSWORD,
+            ),
         )
 
     async def login(self, request: Request) -> Response:
-        body = await http.body(request, {"code"})
-        code = http.text(body, "code", 200)
+        """Trades a one-time code, with its verifier if a browser brought it; or an address and its password.
+
+        A session that is shown ends with the code.
+        """
+        body = await http.form(request, _LOGIN)
+        if "password" in body:
+            return await self._with_password(request, body)
+        code, verifier = body.get("code", ""), body.get("verifier", "")
+        replaces = http.bearer(request) if "authorization" in request.headers else None
         address = request.client.host if request.client else ""
         self._attempts.take(address)
-        login = await asyncio.wrap_future(
-            self._units.store.submit(lambda tx: identity.login(tx, self._units.vault, code), durable=True)
-        )
+
+        def work(tx: Transaction) -> identity.Login:
+            vault, idle = self._units.vault, self._idle_ms
+            return identity.login(tx, vault, code, verifier=verifier, idle_ms=idle, replaces=replaces)
+
+        login = await asyncio.wrap_future(self._units.store.submit(work, durable=True))
+        self._attempts.forgive(address)
+        return JSONResponse({"token": login.token, "expires": login.expires, **shown_person(login.person)})
+
+    async def _with_password(self, request: Request, body: dict[str, Any]) -> Response:
+        if set(body) != {"email", "password"}:
+            raise InvalidRequest("a login is a code, or email and password")
+        email, password = body["email"], body["password"]
+        address = request.client.host if request.client else ""
+        self._attempts.take(address)
+        login = await self._passwords.login(email, password)
         self._attempts.forgive(address)
         return JSONResponse({"token": login.token, "expires": login.expires, **shown_person(login.person)})
 
     async def logout(self, request: Request) -> Response:
+        """Ends the session, and says where the browser ends the one at the identity provider."""
+        await http.form(request, NOTHING)
         token = http.bearer(request)
-        await self._units.act(request, lambda tx, _: identity.logout(tx, self._units.vault, token))
-        return Response(status_code=204)
+        ended = await self._units.act(request, lambda tx, _: identity.logout(tx, self._units.vault, token))
+        found = [p for p in self._providers.values() if p.settings.issuer == ended.how.issuer]
+        url = await asyncio.to_thread(found[0].end_session) if found else None
+        return JSONResponse({"end_session": url})
 
     async def me(self, request: Request) -> Response:
-        return JSONResponse(await self._units.look(request, lambda _, who: shown_person(who)))
+        http.query(request)
 
+        def work(_: Transaction, session: Session) -> dict[str, Any]:
+            how = {"method": session.how.method, "auth_time": session.auth_time, "amr": list(session.how.amr)}
+            return {**shown_person(session.person), "session": {**how, "expires": session.expires}}
 
-class Attempts:
-    """Login attempts of each address: ten a minute, for at most 1,024 addresses at a time. A success forgives."""
-
-    LIMIT, SECONDS, ADDRESSES = 10, 60.0, 1024
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
-
-    def take(self, address: str) -> None:
-        """Counts an attempt before it is made. Raises TooManyAttempts."""
-        begun, count = self._seen.pop(address, (self._clock(), 0))
-        if self._clock() - begun >= self.SECONDS:
-            begun, count = self._clock(), 0
-        self._seen[address] = (begun, count + 1)
-        if len(self._seen) > self.ADDRESSES:
-            self._seen.popitem(last=False)
-        if count >= self.LIMIT:
-            raise TooManyAttempts("too many logins failed from this address: wait a minute")
-
-    def forgive(self, address: str) -> None:
-        self._seen.pop(address, None)
-
-    def __len__(self) -> int:
-        return len(self._seen)
+        return JSONResponse(await self._units.look_in_session(request, work))

@@ -1,0 +1,89 @@
+"""The policy in force: stored, attested, and changed by approval only. A changed file is pending until then.
+
+Until two people are active, or where none is stored yet, the policy of the configuration takes effect by itself, and
+the log says so. It owns the table policies. It never decides anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmguard import identity
+from llmguard.errors import ConfigError, GuardUnavailable, InvalidRequest
+from llmguard.identity import Cause
+from llmguard.identity.rows import fields, genuine, log
+from llmguard.policy import Policy
+from llmguard.store import Transaction
+from llmguard.vault import Vault
+
+_COLUMNS = ("tenant", "version", "source", "created")
+MAX_SOURCE = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """Puts rules in force. ``source``: the rules as JSON."""
+
+    source: str
+
+
+def adopt(tx: Transaction, vault: Vault, tenant: str, file: Policy) -> str:
+    """The source of the policy in force. The file's takes effect where none is stored, or while one sets up alone.
+
+    Raises GuardUnavailable if the stored one was altered in the database.
+    """
+    stored = in_force(tx, vault, tenant)
+    if stored == file.source:
+        return stored
+    if stored is not None and not identity.bootstrapping(tx, vault, tenant):
+        return stored
+    _put(tx, vault, tenant, file, Cause("guard", bootstrap=True))
+    return file.source
+
+
+def in_force(tx: Transaction, vault: Vault, tenant: str) -> str | None:
+    """The stored rules as JSON, or None. Raises GuardUnavailable if they were altered in the database."""
+    row = tx.one("SELECT * FROM policies WHERE tenant = ?", tenant)
+    if row is None:
+        return None
+    if not genuine(vault, "policy", row, _COLUMNS):
+        raise GuardUnavailable("the policy was altered in the database: restore a backup; nothing is sent until then")
+    return str(row["source"])
+
+
+def current(tx: Transaction, tenant: str) -> str:
+    """The version in force, to be compared with the one that decided; "" if none is stored."""
+    row = tx.one("SELECT version FROM policies WHERE tenant = ?", tenant)
+    return "" if row is None else str(row["version"])
+
+
+def parsed(source: str) -> Policy:
+    """The compiled rules of a source. Raises InvalidRequest."""
+    if len(source) > MAX_SOURCE:
+        raise InvalidRequest(f"a policy has at most {MAX_SOURCE} characters")
+    try:
+        rules: Any = json.loads(source)
+        if not isinstance(rules, list) or not all(isinstance(r, Mapping) for r in rules):
+            raise InvalidRequest("a policy is a list of rules")
+        return Policy(rules)
+    except (ValueError, RecursionError) as e:
+        raise InvalidRequest(f"this is no policy: not JSON ({type(e).__name__})") from None
+    except ConfigError as e:
+        raise InvalidRequest(e.message) from None
+
+
+def apply(tx: Transaction, vault: Vault, tenant: str, change: PolicyChange, cause: Cause) -> None:
+    """Raises InvalidRequest before it writes."""
+    _put(tx, vault, tenant, parsed(change.source), cause)
+
+
+def _put(tx: Transaction, vault: Vault, tenant: str, policy: Policy, cause: Cause) -> None:
+    before = current(tx, tenant)
+    values = [tenant, policy.version, policy.source, tx.now]
+    attestation = vault.attest("policy", fields(values))
+    tx.run("INSERT OR REPLACE INTO policies VALUES (?, ?, ?, ?, ?)", *values, attestation)
+    details = {"policy": policy.version, "before": before, "rules": [r.name for r in policy.rules]}
+    log(tx, tenant, "policy.changed", details, cause)
