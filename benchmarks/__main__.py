@@ -24,6 +24,7 @@ from benchmarks.report import about, say, show
 BENCHMARKS = {
     "hotpath": "rules and secrets against Presidio's patterns and detect-secrets, by text size",
     "proxy": "the real data plane against a bare pass-through, before an echo upstream on loopback",
+    "streams": "first token and events a second of streams of 500 events, beside a bare pass-through",
     "approvals": "thousands that wait for people: list, show, vote, hold, claim; and 500 calls held at once",
     "crashes": "processes killed at random moments while they hold, vote, claim and send; fails if anything is off",
     "egress": "requests made from the API description with canaries everywhere; fails if one arrives at the provider",

@@ -44,7 +44,7 @@ class Target:
 
 def run(options: Namespace) -> list[Row]:
     """One row for each target and kind of call."""
-    with tempfile.TemporaryDirectory() as folder, _servers(Path(folder)) as targets:
+    with tempfile.TemporaryDirectory() as folder, servers(Path(folder)) as targets:
         return asyncio.run(_measured(targets, options.seconds))
 
 
@@ -52,7 +52,7 @@ def run(options: Namespace) -> list[Row]:
 
 
 @contextlib.contextmanager
-def _servers(folder: Path) -> Iterator[list[Target]]:
+def servers(folder: Path, *, names: bool = True) -> Iterator[list[Target]]:
     started: list[subprocess.Popen[bytes]] = []
     upstream, bare = free_port(), free_port()
     base = f"http://127.0.0.1:{upstream}"
@@ -61,7 +61,7 @@ def _servers(folder: Path) -> Iterator[list[Target]]:
         started.append(start("benchmarks.servers", "bare", str(bare), base))
         targets = [Target("upstream alone", f"{base}/v1"), Target("bare pass-through", f"http://127.0.0.1:{bare}/v1")]
         for name, on in (("llmguard, rules", "false"), ("llmguard, rules and names", "true")):
-            if on == "true" and not find_spec("onnxruntime"):
+            if on == "true" and (not names or not find_spec("onnxruntime")):
                 continue
             data = folder / on
             environment = {"LLMGUARD_DATA": str(data), "LLMGUARD_NAMES": on, "LLMGUARD_UPSTREAM_KEY": "none"}
@@ -98,7 +98,7 @@ def _llmguard(environment: dict[str, str], *arguments: str) -> str:
 # --------------------------------------------------------------------------- calls
 
 
-def _call(text: str, stream: bool = False) -> bytes:
+def call(text: str, stream: bool = False) -> bytes:
     return json.dumps({"model": "echo", "stream": stream, "messages": [{"role": "user", "content": text}]}).encode()
 
 
@@ -112,7 +112,7 @@ async def _measured(targets: list[Target], seconds: float) -> list[Row]:
             rates = {t: await _rate(session, t, text, seconds) for t in targets}
             streams = {t: await _streams(session, t, text, seconds) for t in targets}
             for t in targets:
-                first, events = streams[t]
+                first, rate = streams[t]
                 rows.append(
                     {
                         "call": kind,
@@ -125,7 +125,7 @@ async def _measured(targets: list[Target], seconds: float) -> list[Row]:
                         "of bare": rates[t] / rates[targets[1]],
                         "first token ms": first,
                         "+ ms first": first - streams[targets[1]][0],
-                        "events/s": events,
+                        "events/s": rate,
                     }
                 )
         return rows
@@ -148,7 +148,7 @@ def _headers(target: Target) -> dict[str, str]:
 async def _in_turns(
     session: aiohttp.ClientSession, targets: list[Target], text: str, seconds: float
 ) -> dict[Target, list[float]]:
-    body = _call(text)
+    body = call(text)
     for target in targets:
         for _ in range(20):
             await _ask(session, target, body)
@@ -162,7 +162,7 @@ async def _in_turns(
 
 async def _rate(session: aiohttp.ClientSession, target: Target, text: str, seconds: float) -> float:
     """Requests a second over all connections."""
-    body, done, end = _call(text), 0, perf_counter() + seconds
+    body, done, end = call(text), 0, perf_counter() + seconds
 
     async def connection() -> None:
         nonlocal done
@@ -177,16 +177,16 @@ async def _rate(session: aiohttp.ClientSession, target: Target, text: str, secon
 
 async def _streams(session: aiohttp.ClientSession, target: Target, text: str, seconds: float) -> tuple[float, float]:
     """Median milliseconds to the first event of a stream, and median events a second."""
-    body, firsts, rates, end = _call(text, stream=True), [], [], perf_counter() + seconds
+    body, firsts, rates, end = call(text, stream=True), [], [], perf_counter() + seconds
     while perf_counter() < end or len(firsts) < 3:
         start = perf_counter()
-        times = [perf_counter() - start async for _ in _events(session, target, body)]
+        times = [perf_counter() - start async for _ in events(session, target, body)]
         firsts.append(times[0] * 1e3)
         rates.append(EVENTS / times[-1])
     return median(firsts), median(rates)
 
 
-async def _events(session: aiohttp.ClientSession, target: Target, body: bytes) -> AsyncIterator[bytes]:
+async def events(session: aiohttp.ClientSession, target: Target, body: bytes) -> AsyncIterator[bytes]:
     async with session.post(f"{target.url}/chat/completions", data=body, headers=_headers(target)) as answer:
         if answer.status != 200:
             raise RuntimeError(f"{target.name} answered {answer.status} to a stream")

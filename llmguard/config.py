@@ -227,7 +227,8 @@ class Settings:
             or parts.username
         ):
             raise ConfigError("upstream must be an http(s) URL without credentials, query or fragment")
-        words = {"upstream_trust": Trust, "hold": HoldForm, "on_client_gone": OnClientGone, "output_action": OutputAction}
+        words = {"upstream_trust": Trust, "hold": HoldForm, "on_client_gone": OnClientGone}
+        words["output_action"] = OutputAction
         for name, allowed in words.items():
             if getattr(self, name) not in get_args(allowed):
                 raise ConfigError(f"{name} is one of {', '.join(get_args(allowed))}")
@@ -236,7 +237,15 @@ class Settings:
             _secure_url("control_url (where identity providers send people back to)", self.control_url)
         if not (60 <= self.session_idle < float("inf") and 1 <= self.membership_ttl < float("inf")):
             raise ConfigError("session_idle is at least 60 seconds, membership_ttl at least 1")
-        for name in ("output_hold_chars", "hold_wait", "replay_window", "max_waiting", "max_waiting_bytes", "jwks_max_age"):
+        amounts = (
+            "output_hold_chars",
+            "hold_wait",
+            "replay_window",
+            "max_waiting",
+            "max_waiting_bytes",
+            "jwks_max_age",
+        )
+        for name in amounts:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be 0 or more")
 

@@ -537,13 +537,14 @@ def _streamed(plan: Plan, kit: Kit, head: Head, restorer: Restorer, record: _Exc
         yield Emit(_head(plan, head))
     try:
         while (chunk := (yield from record.source.next())) is not None:
-            ready = stream.feed(chunk)
-            if kit.ends_output or record.output.size > WINDOW:
-                record.output.goes_on = not kit.ends_output
+            for ready in stream.pieces(chunk):
+                if kit.ends_output:
+                    yield from _looked_through(plan.call, kit, record.output)
+                yield Emit(ready)
+            if record.output.size > WINDOW and not kit.ends_output:
+                record.output.goes_on = True
                 yield from _looked_through(plan.call, kit, record.output)
                 record.output.goes_on = False
-            if ready:
-                yield Emit(ready)
         rest = stream.finish()
         if kit.ends_output:
             yield from _looked_through(plan.call, kit, record.output)

@@ -12,17 +12,21 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from llmguard.errors import UnscannableRequest, UpstreamError
 from llmguard.model import Finding, Origin, TextPart, VaultEntry
+from llmguard.payload import offsets
 from llmguard.payload.json import Document, parse
 from llmguard.payload.nesting import Nesting
+from llmguard.payload.offsets import Path, Shift
 from llmguard.vault import TAG_LENGTH, Vault
 
 Sink = Literal["text", "tool_argument", "url"]
+
+Misfits = Callable[[Mapping[int, str]], frozenset[int]]
 
 MAX_GROWTH = 64 * 1024 * 1024
 """Characters by which restoring may lengthen one answer."""
@@ -50,11 +54,15 @@ _LEFT = 24
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """New texts by part index; one entry per placeholder; findings that stand where nothing can be replaced."""
+    """New texts by part index; one entry per placeholder; findings that stand where nothing can be replaced.
+
+    ``unfit`` are parts that could be replaced, but for a limit of their slot that no placeholder keeps.
+    """
 
     texts: dict[int, str] = field(repr=False)
     entries: tuple[VaultEntry, ...]
     exposed: tuple[tuple[TextPart, Finding], ...]
+    unfit: frozenset[int] = frozenset()
 
 
 def redact(
@@ -63,10 +71,13 @@ def redact(
     parts: Sequence[TextPart],
     findings: Sequence[Sequence[Finding]],
     taken: frozenset[str] = frozenset(),
+    misfits: Misfits | None = None,
 ) -> Redaction:
     """Replaces findings (aligned with ``parts``, sorted, not overlapping) by placeholders of their values.
 
-    ``taken`` are placeholders that other values own. Raises GuardUnavailable if no placeholder is free.
+    ``taken`` are placeholders that other values own. ``misfits`` names the edits that a limit of their slot forbids:
+    these are made with placeholders without brackets, where that fits and comes back, or not at all. Raises
+    GuardUnavailable if no placeholder is free.
     """
     texts: dict[int, str] = {}
     exposed: list[tuple[TextPart, Finding]] = []
@@ -76,14 +87,37 @@ def redact(
             texts[index] = _replaced(part, found, mint)
         else:
             exposed += [(part, finding) for finding in found]
-    return Redaction(texts, tuple(mint.entries.values()), tuple(exposed))
+    unfit = frozenset(_fitted(texts, parts, findings, mint, misfits)) if misfits else frozenset()
+    exposed += [(replace(parts[i], redactable=False), finding) for i in sorted(unfit) for finding in findings[i]]
+    return Redaction(texts, tuple(mint.entries.values()), tuple(exposed), unfit)
 
 
-def _replaced(part: TextPart, found: Sequence[Finding], mint: _Mint) -> str:
+def _fitted(
+    texts: dict[int, str],
+    parts: Sequence[TextPart],
+    findings: Sequence[Sequence[Finding]],
+    mint: _Mint,
+    misfits: Misfits,
+) -> Iterator[int]:
+    """Takes the brackets off where they do not fit, and the edits out that do not fit without. Yields those."""
+    bad = misfits(texts)
+    if not bad:
+        return
+    restorer = Restorer(mint.entries.values())
+    for index in bad:
+        texts[index] = _replaced(parts[index], findings[index], mint, bare=True)
+    lost = {i for i in bad if restorer.text(texts[i], None) != parts[i].text}
+    for index in misfits(texts) | lost:
+        del texts[index]
+        yield index
+
+
+def _replaced(part: TextPart, found: Sequence[Finding], mint: _Mint, bare: bool = False) -> str:
     pieces, end = [], 0
     for finding in found:
         value = part.text[finding.start : finding.end]
-        pieces += [part.text[end : finding.start], mint.placeholder(finding, value, part.origin)]
+        name = mint.placeholder(finding, value, part.origin)
+        pieces += [part.text[end : finding.start], name[1:-1] if bare else name]
         end = finding.end
     pieces.append(part.text[end:])
     return "".join(pieces)
@@ -224,7 +258,21 @@ class Restorer:
             document = parse(raw)
         except UnscannableRequest:
             return raw
-        return self.splice(document, self.replacements(document.value, Budget()))
+        budget = Budget()
+        texts = self.replacements(document.value, budget)
+        if not texts:
+            return raw
+        told = retold(document.value, self, budget)
+        return self.rewritten(document, texts, told)
+
+    def rewritten(self, document: Document, texts: dict[int, str], told: Retold) -> bytes:
+        """The answer with these strings, by number, and with what speaks about them."""
+        if not told.texts and not told.numbers:
+            return self.splice(document, texts)
+        numbers = offsets.ordinals(document.value)
+        texts = texts | {numbers[path]: text for path, text in told.texts.items()}
+        spliced = self.splice(document, texts)
+        return offsets.patched(spliced, {numbers[path] - 1: new for path, new in told.numbers.items()})
 
     def splice(self, document: Document, texts: Mapping[int, str]) -> bytes:
         """Keys that would become equal stay placeholders."""
@@ -264,9 +312,13 @@ class Restorer:
         start = max(start, len(text) - self._reach, len(text.rstrip(_LEGAL)))
         for match in _BOUNDARY.finditer(text, start):
             tail = text[match.start() :].translate(_CANONICAL).upper()
-            if self._begins(tail) or (tail.endswith("S") and self._begins(tail[:-1])):
+            if self._begins(tail) or (tail.endswith("S") and self._is(tail[:-1])):
                 return match.start()
         return len(text)
+
+    def _is(self, tail: str) -> bool:
+        at = bisect_left(self._keys, tail)
+        return at < len(self._keys) and self._keys[at] == tail
 
     def _begins(self, tail: str) -> bool:
         at = bisect_left(self._keys, tail)
@@ -344,12 +396,37 @@ def _alone_before(text: str, start: int) -> bool:
 class Passage:
     """One text that is restored as it passes. What ``feed`` returns, joined, is the same for every chunking."""
 
-    __slots__ = ("_budget", "_held", "_left", "_nested", "_restorer", "_sink", "_tool", "nesting")
+    __slots__ = (
+        "_budget",
+        "_held",
+        "_left",
+        "_nested",
+        "_read",
+        "_restorer",
+        "_sink",
+        "_tool",
+        "nesting",
+        "shifts",
+        "written",
+    )
 
     def __init__(self, restorer: Restorer, sink: Sink | None, tool: str | None, nested: bool, budget: Budget) -> None:
         self._restorer, self._sink, self._tool, self._nested, self._budget = restorer, sink, tool, nested, budget
         self.nesting = Nesting()
         self._left = self._held = ""
+        self._read = self.written = 0
+        self.shifts: list[Shift] = []
+        """What was replaced so far, in order."""
+
+    @property
+    def held(self) -> str:
+        """What is held back: it could still become a placeholder."""
+        return self._held
+
+    @property
+    def longer(self) -> int:
+        """By how many characters what was written is longer than what came."""
+        return self.written - self._read - len(self._held)
 
     def feed(self, text: str) -> str:
         """What can be written now. At most one mangled placeholder's length is held back."""
@@ -381,6 +458,8 @@ class Passage:
             self.nesting.advance(raw)
         else:
             self.nesting.trail.add(raw)
+        self._read += len(raw)
+        self.written += len(raw)
         return raw
 
     def _put(self, raw: str, entry: VaultEntry) -> str:
@@ -389,6 +468,9 @@ class Passage:
         value = self.nesting.escape(entry.value)
         self._budget.spend(len(value))
         self.nesting.insert(raw, value)
+        start, new_start = self._read, self.written
+        self._read, self.written = start + len(raw), new_start + len(value)
+        self.shifts.append(Shift(start, self._read, new_start, self.written))
         return value
 
     def _may_return(self, entry: VaultEntry, sink: Sink) -> bool:
@@ -396,7 +478,65 @@ class Passage:
         return may_return(entry, "url" if inside else sink, self._tool, self._restorer.tools)
 
 
+# --------------------------------------------------------------------------- what an answer says of its own text
+
+
+@dataclass(frozen=True, slots=True)
+class Retold:
+    """New tokens, and new numbers or arrays of numbers as they are written, by path."""
+
+    texts: dict[Path, str] = field(default_factory=dict, repr=False)
+    numbers: dict[Path, str] = field(default_factory=dict)
+
+
+def retold(value: Any, restorer: Restorer, budget: Budget) -> Retold:
+    """Citations, tokens and offsets of an answer as they are once its text is restored."""
+    told = Retold()
+    for text, path, notes in offsets.annotated(value):
+        passage = restorer.passage(nested=True, budget=Budget())
+        passage.feed(offsets.at(value, text))
+        passage.finish()
+        cite(told, path, notes, passage.shifts)
+    for _, rows in offsets.spoken(value):
+        passage = restorer.passage(nested=True, budget=budget)
+        written, longer = [], {}
+        for path, token in rows:
+            longer[path] = passage.longer
+            written.append(passage.feed(token))
+        if written:
+            written[-1] += passage.finish()
+        texts = {path: new for (path, token), new in zip(rows, written, strict=True) if new != token}
+        retell(told, value, texts, longer)
+    return told
+
+
+def cite(told: Retold, path: Path, notes: Sequence[Any] | Mapping[str, Any], shifts: Sequence[Shift]) -> None:
+    """Moves the offsets of annotations, whose list or object stands at ``path``."""
+    for i, note in notes.items() if isinstance(notes, Mapping) else enumerate(notes):
+        for inner, index, is_end in offsets.citations(note) if type(note) is dict else ():
+            told.numbers[(*path, i, *inner)] = str(offsets.moved(index, shifts, is_end=is_end))
+
+
+def retell(told: Retold, value: Any, texts: Mapping[Path, str], longer: Mapping[Path, int]) -> None:
+    """Other tokens, with the bytes that they consist of; ``longer``: by how much the text before each token grew."""
+    told.texts.update(texts)
+    for path, token in texts.items():
+        beside = (*path[:-1], "bytes")
+        if path[-1] == "token" and type(offsets.at(value, beside)) is list:
+            told.numbers[beside] = offsets.number_list(token.encode(errors="replace"))
+    lists = {path[:-1] for path in longer if path[-2:-1] == ("tokens",)}
+    for path in lists:
+        beside = (*path[:-1], "text_offset")
+        old = [offsets.whole(x) for x in offsets.at(value, beside) or ()]
+        if None not in old and any(longer.get((*path, i), 0) for i in range(len(old))):
+            moved = [(x or 0) + longer.get((*path, i), 0) for i, x in enumerate(old)]
+            told.numbers[beside] = offsets.number_list(moved)
+
+
 # --------------------------------------------------------------------------- where strings of an answer stand
+
+_LINKS = frozenset(("url", "uri", "href", "src", "image_url", "audio_url", "video_url", "file_url", "server_url"))
+"""Keys of an answer whose value is fetched by whoever shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,7 +572,10 @@ class _Places:
             for key, child in value.items():
                 self._next += 1
                 yield AnswerPlace(self._next, key, True, sink, tool)
-                yield from self.value(child, *(self._argument(value, key) or (sink, tool)))
+                if sink == "text" and key in _LINKS:
+                    yield from self.value(child, "url", None)
+                else:
+                    yield from self.value(child, *(self._argument(value, key) or (sink, tool)))
 
     def _argument(self, node: Mapping[str, Any], key: str) -> tuple[Sink, str | None] | None:
         """The tool that the value under ``key`` is an argument of."""
@@ -442,6 +585,8 @@ class _Places:
             return "tool_argument", self._named(node)
         if key == "action" and called:
             return "tool_argument", str(kind).removesuffix("_call")
+        if key == "command" and type(kind) is str and "_call_command." in kind:
+            return "tool_argument", kind.removeprefix("response.").partition("_call")[0]
         return None
 
     def _named(self, node: Mapping[str, Any]) -> str | None:

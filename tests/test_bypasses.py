@@ -6,6 +6,7 @@ too, but most must go through redacted: refusing everything would be no success.
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import re
@@ -13,6 +14,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import bpe_openai
 import pytest
 
 from llmguard.config import Settings
@@ -40,6 +42,14 @@ def called(arguments: str) -> Any:
 
 def post(path: str, **body: Any) -> Made:
     return path, json.dumps(body).encode(), {}
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def tokens(text: str) -> list[int]:
+    return list(bpe_openai.get_encoding("cl100k_base").encode_ordinary(text))
 
 
 def escaped(value: str) -> bytes:
@@ -92,6 +102,18 @@ REDACTED: dict[str, Callable[[str], Made]] = {
     "an item of a conversation": lambda v: post(
         "/v1/conversations", items=[{"type": "message", "role": "user", "content": v}]
     ),
+    "base64 in a message": lambda v: chat(user(f"decode {b64('it says ' + v)} please")),
+    "base64 in base64": lambda v: chat(user(b64(b64(v)))),
+    "entities of HTML": lambda v: chat(user("".join(f"&#{ord(c)};" for c in f"it says {v}"))),
+    "a link, percent-encoded twice": lambda v: chat(user(urllib.parse.quote(urllib.parse.quote(f"x {v}", safe="")))),
+    "a text file as a data URL": lambda v: chat(
+        user([{"type": "file", "file": {"filename": "a.csv", "file_data": f"data:text/csv;base64,{b64('a,' + v)}"}}])
+    ),
+    "the name of a file": lambda v: chat(
+        user([{"type": "file", "file": {"filename": f"{v}.pdf", "file_id": "file-1"}}])
+    ),
+    "tokens to embed": lambda v: post("/v1/embeddings", model="text-embedding-3-small", input=tokens(f"it says {v}")),
+    "tokens of a prompt": lambda v: post("/v1/completions", model="davinci-002", prompt=[tokens("x"), tokens(v)]),
 }
 
 REFUSED: dict[str, Callable[[str], Made]] = {
@@ -119,6 +141,7 @@ REFUSED: dict[str, Callable[[str], Made]] = {
         f"a={v}".encode(),
         {"content-type": "application/x-www-form-urlencoded"},
     ),
+    "a header in base64": lambda v: (*chat(user("x"))[:2], {"x-note": b64(f"it says {v}")}),
     "JSON that calls itself text": lambda v: (*chat(user(v))[:2], {"content-type": "text/plain"}),
 }
 

@@ -526,3 +526,28 @@ def test_request_to_another_provider_or_payer_does_not_join() -> None:
 
 
 _VAULT = Vault(Keyring.generate())
+
+
+def test_credential_for_a_tools_server_leaves_as_it_is_and_is_counted() -> None:
+    side = Side()
+    side.run(call(tools=[{"type": "mcp", "server_label": "crm", "authorization": "tok-1"}]))
+    assert b'"tok-1"' in side.sent[0].body
+    assert VALUE.encode() not in side.sent[0].body
+    assert side.commits[0].audit[0].details["findings"] == {"EMAIL": 1, "MCP_CREDENTIAL": 1}
+    assert side.commits[0].audit[0].details["rule"] == "credential"
+
+
+def test_value_that_no_placeholder_fits_for_is_held() -> None:
+    side = Side()
+    side.run(call("x", tools=[{"type": "function", "function": {"name": f"get{VALUE}now"}}]))
+    hold = side.commits[0].hold
+    assert hold
+    assert hold.decision.rule == "not-redactable"
+    assert side.transcript[:5] == ["Scan", "Commit", "LoadGrants", "AwaitApproval", "Claim"]
+
+
+def test_function_whose_name_is_a_value_leaves_under_a_name_that_fits() -> None:
+    side = Side()
+    side.run(call("x", tools=[{"type": "function", "function": {"name": VALUE}}]))
+    name = json.loads(side.sent[0].body)["tools"][0]["function"]["name"]
+    assert name == side.commits[0].vault[0].placeholder[1:-1]

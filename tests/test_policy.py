@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
+from llmguard.config import load
 from llmguard.errors import ConfigError, GuardUnavailable
-from llmguard.model import Body, Call, Destination, Finding, Operation, Principal, Requirement, Risk, TextPart
+from llmguard.model import Body, Call, Destination, Finding, Kind, Operation, Principal, Requirement, Risk, TextPart
 from llmguard.policy import Policy
 
 FINDING = Finding(0, 3, "EMAIL", "pii", 0.9, "test", "medium")
@@ -52,6 +54,26 @@ def test_shipped_policy(
     found = [(p, FINDING) for p in parts]
     decision = Policy().decide(call(kind, rendered), found, Risk(inherent, residual))
     assert (decision.verdict, decision.rule) == (verdict, rule)
+
+
+CREDENTIAL = replace(BODY, place="credential", redactable=False)
+SECRET = replace(FINDING, type="MCP_CREDENTIAL", category="secret")
+
+
+def test_a_credential_for_a_tools_server_goes_on_and_a_rule_can_hold_it() -> None:
+    assert Policy().decide(call(), [(CREDENTIAL, SECRET)], Risk(9, 9)).rule == "credential"
+    assert Policy().decide(call(), [(CREDENTIAL, SECRET), (BODY, FINDING)], Risk(9, 9)).verdict == "redact"
+    assert Policy().decide(call(), [(CREDENTIAL, FINDING)], Risk(9, 9)).rule == "not-redactable"
+    hold = {"name": "mcp", "when": 'findings.exists(f, f.place == "credential")', "verdict": "require_approval"}
+    assert Policy([hold]).decide(call(), [(CREDENTIAL, SECRET)], Risk(9, 9)).verdict == "require_approval"
+
+
+def test_the_example_for_conformance_tests_allows_everything() -> None:
+    rules = load(Path(__file__).parents[1] / "examples" / "conformance.toml").rules
+    assert rules
+    for kind in get_args(Kind):
+        found = [(replace(BODY, place="query", redactable=False), FINDING)]
+        assert Policy(rules).decide(call(kind, True), found, Risk(99, 99), ("image",)).verdict == "allow"
 
 
 def test_first_rule_that_holds_decides() -> None:

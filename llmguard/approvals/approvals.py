@@ -217,12 +217,12 @@ class Approvals:
         return self._review(tx, record.load(tx, self._vault, tenant, id_), decision, None)
 
     def _review(self, tx: Transaction, a: Approval, decision: Decision | None, human: str | None) -> Approval:
-        if a.state in WAITING and a.expires <= tx.now:
-            return record.transition(tx, self._vault, a, "EXPIRED", by="guard")
         if a.state == "EXECUTING" and gone(a.owner):
             return record.transition(tx, self._vault, a, "INDETERMINATE", by="guard", why="its process is gone")
-        if a.state == "APPROVED":
+        if a.state == "APPROVED" and a.expires > tx.now:
             a = self._still_approved(tx, a, decision, human)
+        if a.state in WAITING and a.expires <= tx.now:  # also what is reopened when the time to decide is over
+            return record.transition(tx, self._vault, a, "EXPIRED", by="guard")
         if a.state == "PENDING" and decision is not None and decision.verdict == "block":
             return record.transition(
                 tx, self._vault, a, "DENIED", by="guard", stricter=decision, why="policy blocks it now"
@@ -429,7 +429,7 @@ class Approvals:
         hold = Hold(
             principal=principal,
             subject="review",
-            operation=a.operation,
+            operation=f"review.{a.operation}",
             request_key=self._vault.request_key(a.tenant, [b"review", a.id.encode()]),
             egress=Egress("llmguard", "", a.tenant, "REVIEW", (), body),
             original=body,

@@ -88,7 +88,7 @@ def ensure_possible(
         raise ApprovalImpossible(
             f"nobody is accountable for this provider key: llmguard keys link {digest} --human EMAIL"
         )
-    fix = "on the guard's host: " + "; ".join(f"llmguard users add EMAIL --group {name}" for name in wanting)
+    fix = "; ".join(f"llmguard users add EMAIL --group {name}" for name in wanting)
     if human is None:
         fix += "; or make somebody accountable for the key: llmguard keys add NAME --human EMAIL"
     needs = " and ".join(f"{count} of the group {name!r}" for name, count in requirement.groups)

@@ -29,6 +29,7 @@ BODY = 8000
 """Characters of what leaves that are shown unless --full is given."""
 STILL_WAITS = 75
 """Exit code (EX_TEMPFAIL of sysexits.h)."""
+OPEN = frozenset({"PENDING", "APPROVED", "CHANGES_REQUESTED"})
 FINE = frozenset({"APPROVED", "EXECUTING", "EXECUTED"})
 """States for which ``wait`` is content."""
 _NARROW, _MIDDLE = 110, 150
@@ -110,7 +111,8 @@ def _table(rows: list[dict[str, Any]]) -> None:
     if width >= _MIDDLE:
         columns.append(("FINDINGS", lambda a: styled(found(a))))
     columns.append(("MISSING", lambda a: styled(_missing(a, width >= _MIDDLE))))
-    columns.append(("EXPIRES", lambda a: when(a["expires"], at) if width >= _MIDDLE else relative(a["expires"], at)))
+    ends = when if width >= _MIDDLE else relative
+    columns.append(("EXPIRES", lambda a: ends(a["expires"], at) if a["state"] in OPEN else ""))
     shown = table(*(name for name, _ in columns))
     for narrow in (shown.columns[1], shown.columns[-1]):
         narrow.no_wrap = True

@@ -14,7 +14,7 @@ import platform
 import stat
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,19 @@ _MERGE = 64
 class Automaton:
     """Finds where anchors end. ``scan`` may be called by any number of threads, and after a fork."""
 
-    def __init__(self, anchors: Sequence[bytes], plants: Plants = (), cache: Path | None = None) -> None:
-        """Raises ConfigError if an anchor does not compile. Without a plant for every anchor nothing is cached."""
+    def __init__(
+        self, anchors: Sequence[bytes], plants: Plants = (), cache: Path | None = None, once: Collection[bytes] = ()
+    ) -> None:
+        """``once``: anchors of which only whether they hit is asked, told once a text.
+
+        Raises ConfigError if an anchor does not compile. Without a plant for every anchor nothing is cached.
+        """
         self._local = threading.local()
         planted = {i for i, _ in plants} == set(range(len(anchors)))
         path = _cache_path(cache, anchors) if cache is not None and planted else None
         loaded = _loaded(path, plants) if path else None
         self.from_cache = loaded is not None
-        self._database = loaded if loaded is not None else compiled(anchors)
+        self._database = loaded if loaded is not None else compiled(anchors, once)
         if path and loaded is None:
             _store(path, hyperscan.dumpb(self._database))
 
@@ -64,11 +69,12 @@ def _note(anchor: int, _start: int, end: int, _flags: int, runs: dict[int, list[
         run += (end, end)
 
 
-def compiled(anchors: Sequence[bytes]) -> Any:
+def compiled(anchors: Sequence[bytes], once: Collection[bytes] = ()) -> Any:
     """A database of all ``anchors``, numbered in order. Raises ConfigError."""
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    flags = [hyperscan.HS_FLAG_SINGLEMATCH if anchor in once else 0 for anchor in anchors]
     try:
-        database.compile(expressions=list(anchors), ids=list(range(len(anchors))), flags=[0] * len(anchors))
+        database.compile(expressions=list(anchors), ids=list(range(len(anchors))), flags=flags)
     except hyperscan.error as e:
         raise ConfigError(f"Hyperscan rejects the catalogue's anchors: {e}") from None
     return database
@@ -83,7 +89,7 @@ def _cache_path(folder: Path, anchors: Sequence[bytes]) -> Path | None:
         folder.mkdir(mode=0o700, parents=True)
     if not _private(os.lstat(folder), stat.S_ISDIR):
         return None
-    h = hashlib.sha256(b"llmguard automaton v1")
+    h = hashlib.sha256(b"llmguard automaton v2")
     for piece in (version("hyperscan").encode(), platform.machine().encode(), _processor(), *anchors):
         h.update(len(piece).to_bytes(8, "big"))
         h.update(piece)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 from llmguard.catalogue import anchor_of, fill, spans
+from llmguard.detection import disguises
 from llmguard.detection.automaton import Automaton
-from llmguard.detection.resolve import Candidate, resolve
+from llmguard.detection.resolve import Candidate, Rank, resolve
 from llmguard.detection.verify import MAX_LABELLED, Hit, Rule, Text, Work, context_anchor
 from llmguard.errors import UnscannableRequest
 from llmguard.model import Detector, Finding, TextPart
@@ -37,9 +39,11 @@ class Engine:
             at = rule.words if needy else anchors.setdefault(anchor_of(rule.detector), len(anchors))
             by_anchor += [[] for _ in range(at + 1 - len(by_anchor))]
             by_anchor[at].append(rule)
+        self._tokens = anchors.setdefault(disguises.ANCHOR, len(anchors))
         self._by_anchor = tuple(map(tuple, by_anchor))
         self._with_keywords = tuple(r for r in self._rules if r.keywords)
-        self.automaton = Automaton(tuple(anchors), _plants(self._by_anchor, self._rules), cache)
+        plants = [*_plants(self._by_anchor, self._rules), (self._tokens, disguises.PLANT)]
+        self.automaton = Automaton(tuple(anchors), plants, cache, once=(disguises.ANCHOR,))
 
     def scan(self, parts: Sequence[TextPart], work: Work | None = None) -> tuple[tuple[Finding, ...], ...]:
         """Findings of each part, in the parts' order. ``work`` counts what verification cost.
@@ -47,18 +51,32 @@ class Engine:
         Raises: UnscannableRequest if a text cannot be encoded as UTF-8 (lone surrogates).
         """
         counted = Work() if work is None else work
-        return tuple(self._scan(part, counted) for part in parts)
+        return tuple(self._undisguised(part, counted, disguises.DEPTH) for part in parts)
 
-    def _scan(self, part: TextPart, work: Work) -> tuple[Finding, ...]:
+    def _undisguised(self, part: TextPart, work: Work, depth: int) -> tuple[Finding, ...]:
+        """What a text says as it is written, and what it says once its encodings are undone."""
+        found, data, tokens = self._scan(part, work)
+        more = []
+        for view in disguises.views(part.text, data, tokens) if depth else ():
+            for f in self._undisguised(replace(part, text=view.text), work, depth - 1):
+                start, end = view.span(f.start, f.end)
+                more.append(replace(f, start=start, end=end))
+        if not more:
+            return found
+        plain = [Candidate(f, Rank.MATCHED) for f in found]
+        return resolve([*plain, *(Candidate(f, Rank.GUESSED) for f in set(more) - set(found))])
+
+    def _scan(self, part: TextPart, work: Work) -> tuple[tuple[Finding, ...], bytes, bool]:
         try:
             data = part.text.encode()
         except UnicodeEncodeError:
             raise UnscannableRequest("a text holds a lone surrogate; send well-formed Unicode") from None
         label = _label(part.label) if part.label else b""
         runs = self.automaton.scan(label + data if label else data)
+        tokens = runs.pop(self._tokens, None) is not None
         value = bool(label) and len(part.text) <= MAX_LABELLED and "\n" not in part.text
         if not runs and not value:
-            return ()
+            return (), data, tokens
         text = Text(label + data, len(label), runs, work)
         found: list[Hit] = []
         for anchor, ends in runs.items():
@@ -66,7 +84,7 @@ class Engine:
                 rule.look(text, ends, found)
         if value:
             self._whole(part.label, text, found)
-        return self._findings(part.text, data, len(label), found) if found else ()
+        return (self._findings(part.text, data, len(label), found) if found else ()), data, tokens
 
     def _whole(self, label: str, text: Text, found: list[Hit]) -> None:
         """Asks the rules that have a keyword which the label is."""

@@ -1,8 +1,9 @@
 """Extract: every piece of text in a call, with its address, and the way back into the received bytes.
 
 Owns the walk over a body, path, query and headers. Scan by default: every string, key and long number is a TextPart,
-except structure that looks the part (``slots``). JSON inside strings is walked as JSON. What no text scan can look
-into (images, sound, token ids, what the provider encrypted) is named in ``Extract.unscanned``.
+except structure that looks the part (``slots``). JSON inside strings is walked as JSON; data URLs of text media,
+base64 files that are text and lists of token ids are decoded. What no text scan can look into (images, sound, token ids
+of nobody's model, what the provider encrypted) is named in ``Extract.unscanned``.
 
 Invariant: ``rebuild({})`` is the very bytes object that came, and an edited body differs in the edited literals only.
 """
@@ -11,19 +12,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
 from llmguard.errors import RequestTooLarge, UnscannableRequest
-from llmguard.model import Call, Origin, Place, TextPart
-from llmguard.payload import slots
+from llmguard.model import Call, Finding, Origin, Place, TextPart
+from llmguard.payload import limits, slots, tokens, wrapped
 from llmguard.payload.json import Document, Number, parse
 
 MAX_PARTS = 200_000
-MAX_NESTING = 4
-"""Levels of JSON inside strings. Deeper ones are plain text."""
+MAX_NESTING = 6
+"""Levels of JSON inside strings. Deeper ones are plain text, and count as not looked into."""
 IDENTIFYING_DIGITS = 9
+MAX_WHOLE = 40
+"""Digits of the longest number that is written out."""
 
 _ROLES: Mapping[str, Origin] = {
     "system": "system",
@@ -55,9 +60,20 @@ _BINARY_KEYS: Mapping[tuple[str, str], str] = {
     ("input_file", "file_data"): "file",
     ("image_url", "url"): "image",
     ("input_image", "image_url"): "image",
+    ("image_generation_call", "result"): "image",
+    ("source", "data"): "file",
 }
 
+CREDENTIAL = Finding(0, 0, "MCP_CREDENTIAL", "secret", 1.0, "payload.credential", "medium")
+"""What stands where the caller hands a tool's server its credential: meant to leave, so counted and never rewritten."""
+
 Chain = tuple[int, ...]
+"""Where a literal stands: numbers of the strings around it and its own, per document; -1-k is the k-th list."""
+Near = tuple[str, str, tuple[limits.Limit, ...]]
+"""Address and old text of a string that an edit may make too long or otherwise unfit; its limits, if known already."""
+_NEVER = 1 << 62
+_MAPS = slots.MAPS
+_SPECIAL = slots.SPECIAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +84,7 @@ class Extract:
     raw: bytes
     document: Document | None
     unscanned: tuple[str, ...]
-    _documents: Mapping[Chain, Document]
-    _chains: Mapping[int, Chain]
+    _ways: _Ways
 
     def rebuild(self, texts: Mapping[int, str]) -> bytes:
         """The body with the parts of these indices replaced; the received bytes themselves if there are none.
@@ -78,26 +93,74 @@ class Extract:
         """
         if not texts:
             return self.raw
-        edits: dict[Chain, dict[int, str]] = {}
-        for index, text in texts.items():
-            chain = self._chains[index]
-            for depth in range(len(chain)):
-                edits.setdefault(chain[:depth], {})
-            edits[chain[:-1]][chain[-1]] = text
-        for chain in sorted(edits, key=len, reverse=True):
-            result = self._documents[chain].splice(edits[chain])
-            if chain:
-                edits[chain[:-1]][chain[-1]] = result.decode()
-        return result
+        edits = self._ways.literals(texts)
+        strings = {number: text for number, text in edits.items() if number >= 0}
+        return self._ways.documents[()].splice(strings, {-1 - n: text for n, text in edits.items() if n < 0})
+
+    def misfits(self, texts: Mapping[int, str]) -> frozenset[int]:
+        """Of these edits, those that would leave a string longer, or otherwise than its slot takes it."""
+        ways = self._ways
+        if not ways.near:
+            return frozenset()
+        near = {ways.chains[index][0] for index in texts} & ways.near.keys()
+        if not near:
+            return frozenset()
+        edited = {i: text for i, text in texts.items() if ways.chains[i][0] in near}
+        literals = ways.literals(edited)
+        bad = {number for number in near if not ways.fits(number, literals[number])}
+        return frozenset(i for i in edited if ways.chains[i][0] in bad)
+
+    def declared(self, findings: tuple[tuple[Finding, ...], ...]) -> tuple[tuple[Finding, ...], ...]:
+        """The findings, with a credential that is meant to leave as one of its own kind, whatever it looks like."""
+        if not self._ways.credentials:
+            return findings
+        changed = list(findings)
+        for i in self._ways.credentials:
+            others = (f for f in findings[i] if f.category != "secret")
+            changed[i] = (*others, replace(CREDENTIAL, end=len(self.parts[i].text)))
+        return tuple(changed)
 
     def __repr__(self) -> str:
         return f"Extract({len(self.parts)} parts, unscanned={self.unscanned})"
 
 
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """The ways back: from parts to the literals of the body."""
+
+    documents: dict[Chain, Document]
+    chains: dict[int, Chain]
+    closes: dict[Chain, wrapped.Close]
+    near: dict[int, Near]
+    credentials: list[int]
+    limits: limits.Limits
+
+    def literals(self, texts: Mapping[int, str]) -> dict[int, str]:
+        """The new texts of the body's own literals, by number, with the documents inside them edited."""
+        edits: dict[Chain, dict[int, str]] = {(): {}}
+        for index, text in texts.items():
+            chain = self.chains[index]
+            for depth in range(1, len(chain)):
+                edits.setdefault(chain[:depth], {})
+            edits[chain[:-1]][chain[-1]] = self._closed(chain, text)
+        for chain in sorted(edits, key=len, reverse=True)[:-1]:
+            result = self.documents[chain].splice(edits[chain])
+            edits[chain[:-1]][chain[-1]] = self._closed(chain, result.decode())
+        return edits[()]
+
+    def _closed(self, chain: Chain, text: str) -> str:
+        close = self.closes.get(chain)
+        return close(text) if close else text
+
+    def fits(self, number: int, text: str) -> bool:
+        address, old, known = self.near[number]
+        return limits.fits(known or self.limits.at(address), old, text)
+
+
 def extract(call: Call) -> Extract:
     """Raises UnscannableRequest for a body that cannot be looked through exactly, RequestTooLarge for too many."""
     body = call.body
-    walk = _Walk()
+    walk = _Walk(call)
     document = None
     if body.kind == "json":
         document = parse(body.raw)
@@ -105,7 +168,7 @@ def extract(call: Call) -> Extract:
     elif body.kind != "empty":
         raise UnscannableRequest("multipart uploads are not supported yet and are refused; send the data as JSON")
     walk.parts.extend(_envelope(call))
-    return Extract(tuple(walk.parts), body.raw, document, tuple(sorted(walk.unscanned)), walk.documents, walk.chains)
+    return Extract(tuple(walk.parts), body.raw, document, tuple(sorted(walk.unscanned)), walk.ways)
 
 
 # --------------------------------------------------------------------------- path, query, headers
@@ -114,9 +177,10 @@ def extract(call: Call) -> Extract:
 def _envelope(call: Call) -> Iterator[TextPart]:
     if call.operation.kind == "unknown":
         yield _outside(unquote(call.path), "path", "path")
-    for _, value in call.path_params:
-        if not slots.plain_parameter(text := unquote(value)):
-            yield _outside(text, "path", "path")
+    for name, value in call.path_params:
+        for segment in value.split("/") if name == "rest" else (value,):
+            if not slots.plain_parameter(text := unquote(segment)):
+                yield _outside(text, "path", "path")
     yield from _query(call.query)
     for name, value in call.headers:
         if not slots.plain_header(name, value):
@@ -145,22 +209,28 @@ def _outside(text: str, address: str, place: Place, label: str = "") -> TextPart
 class _Walk:
     """The walk over one body. Strings are numbered as they are met, per document."""
 
-    __slots__ = ("_chain", "_next", "chains", "documents", "parts", "unscanned")
+    __slots__ = ("_chain", "_chains", "_lists", "_model", "_next", "_special", "_watched", "parts", "unscanned", "ways")
 
-    def __init__(self) -> None:
+    def __init__(self, call: Call) -> None:
         self.parts: list[TextPart] = []
-        self.chains: dict[int, Chain] = {}
-        self.documents: dict[Chain, Document] = {}
         self.unscanned: set[str] = set()
+        known, self._special = _known(call.method, call.operation.path)
+        self.ways = _Ways({}, {}, {}, {}, [], known)
+        self._chains = self.ways.chains
+        self._watched = known.watched
+        self._model: Any = dict(call.path_params).get("deployment") if call.path_params else None
         self._chain: Chain = ()
         self._next = 0
+        self._lists = 0
 
     def document(self, document: Document, chain: Chain, address: str, origin: Origin) -> None:
-        outer = self._chain, self._next
-        self._chain, self._next = chain, 0
-        self.documents[chain] = document
+        outer = self._chain, self._next, self._lists
+        self._chain, self._next, self._lists = chain, 0, 0
+        self.ways.documents[chain] = document
+        if not chain and type(document.value) is dict:
+            self._model = document.value.get("model", self._model)
         self._value(document.value, address, "", "", origin, bool(chain))
-        self._chain, self._next = outer
+        self._chain, self._next, self._lists = outer
 
     def _value(self, value: Any, address: str, key: str, parent: str, origin: Origin, free: bool) -> None:
         """``key`` is the nearest object key above, ``parent`` the one above that; ``free``: the caller's own keys."""
@@ -168,20 +238,23 @@ class _Walk:
         if kind is str:
             self._string(value, address, key, parent, origin, free)
         elif kind is dict:
-            self._object(value, address, key, origin, free)
+            self._object(value, address, key if parent != "mcp" else f"mcp {key}", origin, free)
         elif kind is list:
             self._array(value, address, key, parent, origin, free)
-        elif kind is Number and len(value) >= IDENTIFYING_DIGITS:
+        elif kind is Number and (len(value) >= IDENTIFYING_DIGITS or "e" in value or "E" in value):
             self._number(value, address, key, origin)
 
     def _object(self, value: dict[str, Any], address: str, parent: str, origin: Origin, free: bool) -> None:
         if not free:
             origin = _item_origin(value, parent, origin)
             parent = self._kind(value, parent)
+        limited = free and parent in _MAPS and not self._chain
         for key, child in value.items():
             number = self._next
             self._next = number + 1
-            if key not in slots.WORDS:
+            if key not in slots.KEYS:
+                if limited:
+                    self.ways.near[number] = (address, key, (limits.KEY,))
                 self._part(TextPart(key, f"{address}/{_escaped(key)}", origin, "", "key"), number)
             inner = origin if free else _ORIGINS.get(key, origin) if origin == "user" else origin
             if not free and key == "text" and type(child) is dict and not address:
@@ -193,36 +266,80 @@ class _Walk:
     def _kind(self, value: dict[str, Any], parent: str) -> str:
         """What an object is: its type where it has one, else the key that it stands under."""
         kind = value.get("type")
-        if type(kind) is str and kind in ("function", "json_schema", "input_audio", "input_image", "input_file"):
-            return kind
-        return parent
+        return kind if type(kind) is str and kind in slots.KINDS else parent
 
     def _array(self, value: list[Any], address: str, key: str, parent: str, origin: Origin, free: bool) -> None:
-        if value and not free and key in ("input", "prompt") and _tokens(value):
-            self.unscanned.add("tokens")
+        number = self._lists
+        self._lists = number + 1
+        if value and not free and key in ("input", "prompt") and type(value[0]) is Number:
+            self._tokens(value, address, number, origin)
         for i, child in enumerate(value):
             self._value(child, f"{address}/{i}", key, parent, origin, free)
+
+    def _tokens(self, ids: list[Any], address: str, number: int, origin: Origin) -> None:
+        """Ids of a model that nobody knows are looked at in every plausible way, and count as not looked into."""
+        known = tokens.encoding_of(self._model)
+        seen = False
+        for encoding in (known,) if known else tokens.PLAUSIBLE:
+            found = tokens.decoded(ids, encoding) if all(type(i) is Number for i in ids) else None
+            if found is None:
+                continue
+            text, exact = found
+            seen = seen or known is not None
+            chain = (*self._chain, -1 - number)
+            self.ways.closes[chain] = partial(tokens.encoded, encoding)
+            self._part(TextPart(text, address, origin, "", "body", exact and known is not None), -1 - number)
+        if not seen:
+            self.unscanned.add("tokens")
 
     def _string(self, text: str, address: str, key: str, parent: str, origin: Origin, free: bool) -> None:
         number = self._next
         self._next = number + 1
         if not text or text in slots.WORDS:
             return
-        if not free and (slots.structural(key, text) or self._binary(text, key, parent)):
+        if not free and slots.structural(key, text):
             return
+        if key in self._special or parent in _SPECIAL or text[0] in "dD":
+            if self._near(text, key, parent):
+                self.ways.near[number] = (address, text, ())
+            if inner := self._opened(text, key, parent):
+                self.ways.closes[(*self._chain, number)] = inner.close
+                text = inner.text
+            elif not free and self._binary(text, key, parent):
+                return
+            elif not free and slots.credential(key, parent):
+                self.ways.credentials.append(len(self.parts))
+                self._part(TextPart(text, address, origin, key, "credential", False), number)
+                return
         if _JSON_START.match(text) and self._nested(text, number, address, origin):
             return
         label = "" if key in slots.MUTE_LABELS else key
-        redactable = free or not slots.fragile(key, parent)
+        redactable = free or not slots.fragile(key)
+        if not redactable and (bare := slots.behind_prefix(key, text)):
+            self._part(TextPart(bare, address, origin, label, "body", False), number)
         self._part(TextPart(text, address, origin, label, "body", redactable), number)
+
+    def _near(self, text: str, key: str, parent: str) -> bool:
+        """Whether an edit could make a string of the body itself too long, or otherwise unfit."""
+        return not self._chain and (parent in _MAPS or len(text) >= self._watched.get(key, _NEVER))
+
+    def _opened(self, text: str, key: str, parent: str) -> wrapped.Wrapped | None:
+        if text[:5].lower() == "data:":
+            return wrapped.data_url(text)
+        if key == "filename":
+            return wrapped.filename(text)
+        return wrapped.file_data(text) if _BINARY_KEYS.get((parent, key)) == "file" else None
 
     def _nested(self, text: str, number: int, address: str, origin: Origin) -> bool:
         chain = (*self._chain, number)
-        if len(chain) > MAX_NESTING or text.rstrip()[-1] not in "]}":
+        if text.rstrip()[-1] not in "]}":
             return False
         try:
             document = parse(text.encode())
         except UnscannableRequest:
+            return False
+        if len(chain) > MAX_NESTING:
+            self.unscanned.add("nesting")
             return False
         self.document(document, chain, f"{address}#", origin)
         return True
@@ -233,7 +350,7 @@ class _Walk:
             self.unscanned.add("encrypted")
             return True
         kind = _BINARY_KEYS.get((parent, key))
-        if (match := _BINARY.fullmatch(text)) and match[1] != "text":
+        if match := _BINARY.fullmatch(text):
             self.unscanned.add(match[1] if match[1] in ("image", "audio", "video") else "file")
             return True
         if kind is None:
@@ -242,16 +359,26 @@ class _Walk:
         return kind != "image" and _BASE64.fullmatch(text) is not None
 
     def _number(self, lexeme: str, address: str, key: str, origin: Origin) -> None:
-        if sum(map(str.isdigit, lexeme)) >= IDENTIFYING_DIGITS and not slots.is_time(key, lexeme):
+        if slots.is_time(key, lexeme):
+            return
+        digits = _digits(lexeme)
+        if sum(map(str.isdigit, digits)) >= IDENTIFYING_DIGITS:
             label = "" if key in slots.MUTE_LABELS else key
-            self._part(TextPart(str(lexeme), address, origin, label, "body", False), None)
+            self._part(TextPart(digits, address, origin, label, "body", False), None)
 
     def _part(self, part: TextPart, number: int | None) -> None:
         if len(self.parts) >= MAX_PARTS:
             raise RequestTooLarge(f"the body holds more than {MAX_PARTS} pieces of text; send less at once")
         if number is not None:
-            self.chains[len(self.parts)] = (*self._chain, number)
+            self._chains[len(self.parts)] = (*self._chain, number)
         self.parts.append(part)
+
+
+@lru_cache(maxsize=512)
+def _known(method: str, path: str) -> tuple[limits.Limits, frozenset[str]]:
+    """The limits of an operation, and the keys under which a string is more than plain text."""
+    known = limits.of(method, path)
+    return known, slots.BINARY | known.watched.keys()
 
 
 def _item_origin(value: dict[str, Any], parent: str, origin: Origin) -> Origin:
@@ -269,9 +396,14 @@ def _item_origin(value: dict[str, Any], parent: str, origin: Origin) -> Origin:
     return origin
 
 
-def _tokens(value: list[Any]) -> bool:
-    first = value[0]
-    return type(first) is Number or (type(first) is list and bool(first) and type(first[0]) is Number)
+def _digits(lexeme: str) -> str:
+    """A whole number as its digits, however it was written; another one as it was written."""
+    if lexeme.isdecimal():
+        return str(lexeme)
+    value = Decimal(lexeme)
+    if value.adjusted() > MAX_WHOLE or value != value.to_integral_value():
+        return str(lexeme)
+    return str(abs(int(value)))
 
 
 def _escaped(key: str) -> str:

@@ -7,7 +7,11 @@ hop-by-hop headers, length and encoding (ours differ), cookies, and anything in 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+from llmguard.effects import Head
+from llmguard.errors import UpstreamError
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -45,6 +49,8 @@ _REQUEST = (
 )
 _RESPONSE = HOP_BY_HOP | frozenset(["content-length", "content-encoding", "set-cookie", "set-cookie2", "alt-svc"])
 OURS = "x-llmguard-"
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NO_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def outgoing(pairs: Iterable[tuple[str, str]]) -> Pairs:
@@ -55,6 +61,15 @@ def outgoing(pairs: Iterable[tuple[str, str]]) -> Pairs:
 def returning(pairs: Iterable[tuple[str, str]]) -> Pairs:
     """The provider's headers that go back to the caller."""
     return _kept(pairs, _RESPONSE, (OURS,))
+
+
+def received(status: int, raw: Iterable[tuple[bytes, bytes]]) -> Head:
+    """The head of a provider's answer, names lower-cased. Raises UpstreamError for one that is none: an answer that
+    never ends a request (1xx), or bytes that a careless server would read as further headers."""
+    pairs = tuple(raw)
+    if not 200 <= status <= 599 or not all(_NAME.fullmatch(n) and not _NO_VALUE.search(v) for n, v in pairs):
+        raise UpstreamError("the provider's answer has a status or a header that HTTP does not know")
+    return Head(status, tuple((n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in pairs))
 
 
 def _kept(pairs: Iterable[tuple[str, str]], dropped: frozenset[str], prefixes: tuple[str, ...]) -> Pairs:

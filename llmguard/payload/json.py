@@ -24,6 +24,10 @@ MAX_NUMBER = 1000
 """Characters of one number. Longer ones are refused: parsers disagree about them."""
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
+_STRING_OR_LIST = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^"\[\]{}]*+\]?')
+
+
+_NONE: Mapping[int, str] = {}
 
 
 class Number(str):
@@ -47,30 +51,53 @@ class Document:
     raw: bytes
     value: Any
 
-    def splice(self, replacements: Mapping[int, str]) -> bytes:
+    def splice(self, replacements: Mapping[int, str], lists: Mapping[int, str] = _NONE) -> bytes:
         """The received bytes with the k-th strings (keys count) replaced, everything else as it came.
 
+        ``lists`` replaces the k-th lists, which hold numbers only, by the JSON text of another such list.
         Raises UnscannableRequest if two keys of one object become equal, GuardUnavailable if the result does not
         say what it should.
         """
-        if not replacements:
+        if not replacements and not lists:
             return self.raw
-        pieces, end = [], 0
-        wanted, last = dict(replacements), max(replacements)
-        for k, match in enumerate(_STRING.finditer(self.raw)):
-            if k in wanted:
-                pieces += [self.raw[end : match.start()], _literal(wanted.pop(k))]
-                end = match.end()
-            if k == last:
-                break
-        pieces.append(self.raw[end:])
-        result = b"".join(pieces)
-        if wanted or not _says(result, self.value, replacements):
+        literals = {k: _literal(text) for k, text in replacements.items()}
+        result = _spliced_lists(self.raw, literals, lists) if lists else _spliced(self.raw, literals)
+        if result is None or not _says(result, self.value, replacements, lists):
             raise GuardUnavailable("an edited body does not say what it should; nothing was sent")
         return result
 
     def __repr__(self) -> str:
         return f"Document({hidden(self.raw)})"
+
+
+def _spliced(raw: bytes, literals: Mapping[int, bytes]) -> bytes | None:
+    """None if there are fewer strings than that."""
+    pieces, end = [], 0
+    left, last = len(literals), max(literals)
+    for k, match in enumerate(_STRING.finditer(raw)):
+        if k in literals:
+            pieces += [raw[end : match.start()], literals[k]]
+            end, left = match.end(), left - 1
+        if k == last:
+            break
+    pieces.append(raw[end:])
+    return None if left else b"".join(pieces)
+
+
+def _spliced_lists(raw: bytes, literals: Mapping[int, bytes], lists: Mapping[int, str]) -> bytes | None:
+    pieces, end = [], 0
+    string, list_, left = 0, 0, len(literals) + len(lists)
+    for match in _STRING_OR_LIST.finditer(raw):
+        if match[0][:1] == b'"':
+            new, string = literals.get(string), string + 1
+        else:
+            named, list_ = lists.get(list_), list_ + 1
+            new = named.encode() if named is not None else None
+        if new is not None:
+            pieces += [raw[end : match.start()], new]
+            end, left = match.end(), left - 1
+    pieces.append(raw[end:])
+    return None if left else b"".join(pieces)
 
 
 def parse(raw: bytes) -> Document:
@@ -176,27 +203,38 @@ def _literal(text: str) -> bytes:
         raise GuardUnavailable("a replacement is not whole characters; nothing was sent") from None
 
 
-def _says(raw: bytes, before: Any, replacements: Mapping[int, str]) -> bool:
-    """Whether the text says what the tree said before, but for the replaced strings; order counts."""
+def _says(raw: bytes, before: Any, replacements: Mapping[int, str], lists: Mapping[int, str]) -> bool:
+    """Whether the text says what the tree said before, but for what was replaced; order counts."""
     try:
         after = parse(raw).value
     except UnscannableRequest as e:
         raise UnscannableRequest("two keys of one object become equal when redacted; rename one of them") from e
-    return _equal(before, after, replacements, count())
+    values = {k: _value(text) for k, text in lists.items()}
+    return _equal(before, after, replacements, count(), values, count())
 
 
-def _equal(before: Any, after: Any, new: Mapping[int, str], numbers: Iterator[int]) -> bool:
+def _equal(
+    before: Any,
+    after: Any,
+    new: Mapping[int, str],
+    numbers: Iterator[int],
+    lists: Mapping[int, Any],
+    ordinals: Iterator[int],
+) -> bool:
     if type(before) is not type(after):
         return False
     if type(before) is str:
         return bool(new.get(next(numbers), before) == after)
     if type(before) is dict:
         return len(before) == len(after) and all(
-            new.get(next(numbers), key) == other and _equal(child, twin, new, numbers)
+            new.get(next(numbers), key) == other and _equal(child, twin, new, numbers, lists, ordinals)
             for (key, child), (other, twin) in zip(before.items(), after.items(), strict=True)
         )
     if type(before) is list:
+        listed = lists.get(next(ordinals))
+        if listed is not None:
+            return bool(listed == after)
         return len(before) == len(after) and all(
-            _equal(child, twin, new, numbers) for child, twin in zip(before, after, strict=True)
+            _equal(child, twin, new, numbers, lists, ordinals) for child, twin in zip(before, after, strict=True)
         )
     return bool(before == after)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 
+from llmguard.payload import limits
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-WORDS = _words(
+_OWN_WORDS = _words(
     """
     additional_instructions additional_messages additionalProperties annotations anyOf allOf oneOf arguments
     array assistant assistant_id attachments audio auto background boolean call_id chunking_strategy code
@@ -38,7 +40,17 @@ WORDS = _words(
     jpeg webp
     """
 )
+WORDS = _OWN_WORDS | _words(limits.data()["words"])
 """Exact words of the API. A string that is one of them is structure wherever it stands."""
+KEYS = WORDS | _words(limits.data()["keys"])
+"""Words and names of properties. A key that is one of them is structure."""
+KINDS = _words("function json_schema input_audio input_image input_file mcp image_generation_call")
+"""Types of objects that say what stands in their slots."""
+MAPS = limits.MAPS
+SPECIAL = frozenset((*limits.MAPS, "mcp headers"))
+"""Keys of objects whose strings are limited, or credentials."""
+BINARY = _words("filename file_data data url image_url result encrypted_content authorization")
+"""Keys of strings that may be encoded, pictures or sound, or credentials."""
 
 MUTE_LABELS = _words(
     """
@@ -50,8 +62,9 @@ MUTE_LABELS = _words(
 
 _ID = re.compile(
     r"(?:call|resp|msg|rs|fc|fco|ctc|ctco|ci|ws|fs|mcp|mcpl|mcpr|cu|lsh|ig|item|conv|run|thread|asst|step|batch|ftjob|vs|vsfb"
-    r"|cntr|cfile|file|chatcmpl|cmpl|proj|org|upload|part|eval|evalrun|skill|pmpt|req)[-_](?![A-Za-z0-9]*\d{9})[A-Za-z0-9]{1,64}"
+    r"|cntr|cfile|file|chatcmpl|cmpl|proj|org|upload|part|eval|evalrun|skill|pmpt|req)[-_](?![A-Za-z0-9]*\d{9}|A[KSGR][IO]A|AIza|A3T|gh[a-z]|glpat|sk|xox|eyJ)[A-Za-z0-9]{1,64}"
 )
+_PREFIX = re.compile(r"[a-z]{1,16}[-_]")
 _MODEL = re.compile(
     r"(?:gpt|chatgpt|o[1-9]|text|omni|tts|whisper|dall|davinci|babbage|computer|codex|sora)"
     r"(?:-(?:[a-z]{1,12}|\d{1,2}(?:\.\d{1,2})?[a-z]{0,2}|00\d|\d{1,3}b|\d{4}(?:-\d\d-\d\d)?)){0,8}"
@@ -65,13 +78,14 @@ _VALUE = {
     "status": re.compile(r"in_progress|completed|incomplete|failed|cancelled|queued|searching|calling|interpreting"),
     "model": _MODEL,
 }
-_FRAGILE = _words(
+FRAGILE = _words(
     """
     model role type object status finish_reason service_tier tool_choice encoding_format response_format format
     pattern $ref $schema $id server_url previous_response_id conversation voice size quality style purpose
     truncation reasoning_effort effort verbosity detail authorization encrypted_content
     """
 )
+"""Slots in which another value would break the call."""
 _TIMES = _words(
     """
     created created_at expires_at completed_at failed_at cancelled_at started_at
@@ -86,12 +100,16 @@ _AGENT = re.compile(
     r"[A-Za-z][A-Za-z_-]{0,30}/(?:[A-Z][A-Za-z]{1,12}|v?\d{1,5}(?:\.\d{1,5}){0,3}(?:[a-z]{1,4}\d{0,3})?)"
 )
 _VERSION = re.compile(r"v?\d{1,5}(?:\.\d{1,5}){0,3}")
-_STAINLESS = re.compile(rf"{_HEADER_WORD}(?:[:._ -]{_HEADER_WORD}){{0,5}}")
+_STAINLESS = re.compile(rf"(?!(?:\D*\d){{9}}){_HEADER_WORD}(?:[:._ -]{_HEADER_WORD}){{0,5}}")
+_STAINLESS_NAME = re.compile(r"x-stainless-[a-z]{1,16}(?:-[a-z]{1,16}){0,3}")
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _HEADERS = {
     "openai-beta": re.compile(r"[a-z_-]{1,40}=v\d"),
     "idempotency-key": re.compile(rf"(?:stainless-(?:python|node)-retry-)?{_UUID}"),
     "x-client-request-id": re.compile(_UUID),
+    "openai-organization": _ID,
+    "openai-project": _ID,
+    "traceparent": re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]"),
     "accept-encoding": re.compile(r"[a-z*]{1,8}(?:;q=[01](?:\.\d)?)?(?:, ?[a-z*]{1,8}(?:;q=[01](?:\.\d)?)?){0,6}"),
     "accept-language": re.compile(r"\*|[a-z]{2}(?:-[A-Z]{2})?(?:, ?[a-z]{2}(?:-[A-Z]{2})?(?:;q=0\.\d)?){0,4}"),
 }
@@ -106,17 +124,24 @@ def structural(key: str, text: str) -> bool:
     return is_id_slot(key) and _ID.fullmatch(text) is not None
 
 
+def behind_prefix(key: str, text: str) -> str:
+    """What follows the prefix of something in an id's slot that is no id: to a rule, a prefix would hide it."""
+    match = _PREFIX.match(text) if is_id_slot(key) else None
+    return text[match.end() :] if match else ""
+
+
 def is_id_slot(key: str) -> bool:
     return key == "id" or key.endswith(("_id", "_ids")) or key == "conversation"
 
 
-def fragile(key: str, parent: str) -> bool:
+def fragile(key: str) -> bool:
     """Whether another value in this slot would break the call: what is found there blocks instead."""
-    return (
-        key in _FRAGILE
-        or is_id_slot(key)
-        or (key == "name" and parent in ("function", "json_schema", "format", "tools"))
-    )
+    return key in FRAGILE or is_id_slot(key)
+
+
+def credential(key: str, parent: str) -> bool:
+    """Whether the caller hands a tool's server its credential here (MCP)."""
+    return parent == "mcp headers" or (key == "authorization" and parent in ("mcp", "tools"))
 
 
 def is_time(key: str, lexeme: str) -> bool:
@@ -153,4 +178,5 @@ def plain_header(name: str, value: str) -> bool:
 
 
 def plain_header_name(name: str) -> bool:
-    return name in ("accept", "content-type", "user-agent") or name in _HEADERS or name.startswith("x-stainless-")
+    standard = name in ("accept", "content-type", "user-agent") or name in _HEADERS
+    return standard or _STAINLESS_NAME.fullmatch(name) is not None

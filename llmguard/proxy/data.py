@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import aclosing
 from typing import Any
@@ -28,7 +27,10 @@ from llmguard.errors import (
     UnscannableRequest,
 )
 from llmguard.guard import Guard, Request, adrive
+from llmguard.identity import tokens
+from llmguard.identity.jose import KeyWanted
 from llmguard.model import Principal
+from llmguard.payload import coding
 from llmguard.payload import headers as header_rules
 from llmguard.payload.headers import Pairs
 from llmguard.proxy.gate import LOOPBACK, host_allowed, origin_allowed
@@ -39,6 +41,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Sender = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ROOT = "/v1"
+AZURE_ROOT = "/openai"
+_ONCE = ("host", "authorization", "api-key", "content-type", "content-length")
+"""Headers of which two would mean two things."""
 
 
 class _HungUp(Exception):
@@ -51,6 +56,7 @@ class DataPlane:
     def __init__(self, guard: Guard, http: aiohttp.ClientSession) -> None:
         self._guard = guard
         self._http = http
+        self._tokens = tokens.Tokens(guard.settings.issuers, guard.settings.jwks_max_age)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Sender) -> None:
         if scope["type"] == "websocket":
@@ -70,18 +76,20 @@ class DataPlane:
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         headers: Pairs = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"])
         first = dict(reversed(headers))
+        names = [name for name, _ in headers]
+        if any(names.count(name) > 1 for name in _ONCE):
+            raise UnscannableRequest(f"each of {', '.join(_ONCE)} is sent once")
         self._gate(first)
         path: str = scope["raw_path"].decode("latin-1") if scope.get("raw_path") else scope["path"]
         if path in ("/healthz", "/readyz"):
             ready = path == "/healthz" or self._guard.scanner.ready
             await answer.json(200 if ready else 503, {"status": "ok" if ready else "names are loading"})
             return
-        principal, credential = self._authenticated(first)
-        if not path.startswith(ROOT + "/"):
-            raise CallBlocked("the guard serves the OpenAI API below /v1 only")
-        body = await _read(receive, first, self._guard.settings.max_json_bytes)
+        principal, credential = await self._authenticated(first)
+        path = _below_the_root(path, self._guard.settings.azure)
+        body = await _read(receive, headers, self._guard.settings.max_json_bytes)
         query = scope["query_string"].decode("latin-1")
-        request = Request(scope["method"], path.removeprefix(ROOT), query, headers, body)
+        request = Request(scope["method"], path, query, headers, body)
         await self._forward(request, principal, credential, receive, answer)
 
     def _gate(self, headers: dict[str, str]) -> None:
@@ -91,28 +99,47 @@ class DataPlane:
         if not origin_allowed(headers.get("origin"), host):
             raise CallBlocked("requests from web pages are refused")
 
-    def _authenticated(self, headers: dict[str, str]) -> tuple[Principal, str]:
+    async def _authenticated(self, headers: dict[str, str]) -> tuple[Principal, str]:
         """The principal, and the provider's key that pays for its call."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else headers.get("api-key", "")
         if not token:
             raise Unauthenticated("send an lg_ key as the API key; make one with: llmguard keys add NAME")
         settings = self._guard.settings
-        if settings.pass_through and not token.startswith("lg_"):
+        if self._tokens.takes(token):
+            principal = await self._by_token(token)
+        elif settings.pass_through and not token.startswith((identity.KEY_PREFIX, identity.SESSION_PREFIX)):
             return self._passed_through(token), token
-        principal = self._guard.store.read(lambda tx: identity.authenticate(tx, self._guard.vault, token))
+        else:
+            principal = self._guard.store.read(lambda tx: identity.authenticate(tx, self._guard.vault, token))
         if not settings.upstream_key:
             raise NoProviderKey(
                 "the guard has no provider key; set LLMGUARD_UPSTREAM_KEY, or start with --pass-through"
             )
         return principal, settings.upstream_key
 
+    async def _by_token(self, token: str) -> Principal:
+        """A service or agent with an access token. Its issuer's keys are fetched beside the event loop."""
+        guard = self._guard
+        try:
+            bearer = self._tokens.verified(token, guard.now())
+        except KeyWanted as wanted:
+            await asyncio.wrap_future(wanted.keys.refresh())
+            try:
+                bearer = self._tokens.verified(token, guard.now())
+            except KeyWanted:
+                raise wanted.refusal() from None
+        return guard.store.read(lambda tx: tokens.principal(tx, guard.vault, guard.settings.tenant, bearer))
+
     def _passed_through(self, token: str) -> Principal:
-        """A caller known by its own provider key alone: a tenant of its own, accountable to nobody; loopback only."""
-        if self._guard.settings.host not in LOOPBACK:
-            raise Unauthenticated("provider keys are passed through on loopback only; make an lg_ key for this caller")
-        name = "pass:" + self._guard.account(token)
-        return Principal(name, name, "service", name)
+        """A caller known by its own provider key: linked to somebody, else a tenant of its own, on loopback only."""
+        principal = self._guard.store.read(lambda tx: identity.passed_through(tx, self._guard.vault, token))
+        digest = identity.unlinked(principal.tenant)
+        if digest and self._guard.settings.host not in LOOPBACK:
+            raise Unauthenticated(
+                f"nobody is accountable for this provider key: llmguard keys link {digest} --human EMAIL"
+            )
+        return principal
 
     async def _forward(
         self, request: Request, principal: Principal, credential: str, receive: Receive, answer: _Answer
@@ -120,7 +147,7 @@ class DataPlane:
         guard = self._guard
         call = guard.call(request, principal, guard.settings.destination, guard.account(credential))
         answer.call_id = call.id
-        upstream = AiohttpUpstream(self._http, (("authorization", f"Bearer {credential}"),))
+        upstream = AiohttpUpstream(self._http, (self._payment(credential, request.headers),))
 
         async def exchange() -> None:
             try:
@@ -132,6 +159,13 @@ class DataPlane:
                 upstream.close()
 
         await _until_gone(exchange, receive)
+
+    def _payment(self, credential: str, headers: Pairs) -> tuple[str, str]:
+        """The header that pays. Azure has its own for keys; tokens of Entra ID, which callers bring, are bearers."""
+        brought = any(name == "authorization" and value.endswith(credential) for name, value in headers)
+        if self._guard.settings.azure and not brought:
+            return "api-key", credential
+        return "authorization", f"Bearer {credential}"
 
 
 class NoProviderKey(GuardUnavailable, ConfigError):
@@ -164,9 +198,20 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-async def _read(receive: Receive, headers: dict[str, str], limit: int) -> bytes:
+def _below_the_root(path: str, azure: bool) -> str:
+    """A path as it stands below the provider's root. Raises CallBlocked."""
+    if path.startswith(f"{ROOT}/"):
+        return path if azure else path.removeprefix(ROOT)  # Azure has the same API below /openai/v1
+    if not path.startswith(f"{AZURE_ROOT}/"):
+        raise CallBlocked("the guard serves the OpenAI API below /v1, and Azure's below /openai, only")
+    if not azure:
+        raise CallBlocked("these are Azure's paths: set upstream to https://NAME.openai.azure.com/openai")
+    return path.removeprefix(AZURE_ROOT)
+
+
+async def _read(receive: Receive, headers: Pairs, limit: int) -> bytes:
     """The whole body, content-decoded. Raises RequestTooLarge, UnscannableRequest."""
-    declared = headers.get("content-length", "")
+    declared = dict(headers).get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise RequestTooLarge(f"the body is larger than max_json_bytes ({limit})")
     pieces: list[bytes] = []
@@ -180,24 +225,7 @@ async def _read(receive: Receive, headers: dict[str, str], limit: int) -> bytes:
         if size > limit:
             raise RequestTooLarge(f"the body is larger than max_json_bytes ({limit})")
         if not message.get("more_body"):
-            return _decoded(b"".join(pieces), headers.get("content-encoding", ""), limit)
-
-
-def _decoded(body: bytes, encoding: str, limit: int) -> bytes:
-    if encoding in ("", "identity"):
-        return body
-    if encoding not in ("gzip", "deflate"):
-        raise UnscannableRequest(f"content-encoding {encoding[:20]!r} is not understood; send gzip, deflate or none")
-    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | (32 if encoding == "gzip" else 0))
-    try:
-        plain = decoder.decompress(body, limit + 1)
-    except zlib.error:
-        raise UnscannableRequest("the compressed body is damaged") from None
-    if len(plain) > limit:
-        raise RequestTooLarge(f"the body is larger than max_json_bytes ({limit}) when decompressed")
-    if not decoder.eof or decoder.unused_data:
-        raise UnscannableRequest("the compressed body is cut, or has more behind its end")
-    return plain
+            return coding.of_request(b"".join(pieces), headers, limit)
 
 
 class _Answer:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmguard.testing import responses
+from llmguard.testing import assistants, responses
 
 CREATED = 1_700_000_000
 Say = Callable[[Any], str]
@@ -49,6 +49,9 @@ class Dialect:
         self._piece = piece
         self._responses: dict[str, Any] = {}
         self._inputs: dict[str, list[Any]] = {}
+        self._completions: dict[str, Any] = {}
+        self._lists: dict[str, list[Any]] = {}
+        """Items of conversations, messages of threads."""
 
     def answer(self, asked: Asked) -> Any:
         """The JSON of the answer, or a Stream. What no rule names is echoed."""
@@ -63,7 +66,13 @@ class Dialect:
             ("POST", r".*/completions", self._completion),
             ("POST", r".*/embeddings", self._embeddings),
             ("POST", r".*/responses", self._respond),
-            ("GET", r".*/responses/([^/]+)", lambda _, name: self._responses.get(name, {"object": "echo"})),
+            ("GET", r".*/chat/completions/([^/]+)", lambda _, name: self._completions.get(name, {"object": "echo"})),
+            ("GET", r".*/responses/([^/]+)", self._response),
+            ("POST", r".*/(conversation)s", self._list_made),
+            ("POST", r".*/(thread)s", self._list_made),
+            ("GET", r".*/(?:conversations|threads)/([^/]+)/(?:items|messages)", self._listed),
+            ("POST", r".*/threads/([^/]+)/messages", self._message_added),
+            ("POST", r".*/threads/([^/]+)/runs", self._run),
             ("GET", r".*/responses/([^/]+)/input_items", self._input_items),
             ("GET", r".*/models", lambda _: {"object": "list", "data": [_model("echo"), _model("echo-2")]}),
             ("GET", r".*/models/([^/]+)", lambda _, name: _model(name)),
@@ -76,11 +85,13 @@ class Dialect:
         message, reason = _message(asked.body, text)
         reason = "length" if cut else reason
         indices = range(asked.body.get("n") or 1)
+        choices = [{"index": i, "message": message, "logprobs": None, "finish_reason": reason} for i in indices]
+        answer = _object(asked, "chatcmpl", "chat.completion") | {"choices": choices, "usage": _usage()}
+        self._completions[answer["id"]] = answer
         if asked.body.get("stream"):
             deltas = [(i, delta, None) for delta in _deltas(message, self._piece) for i in indices]
             return Stream(_chunks(asked, [*deltas, *((i, {}, reason) for i in indices)]))
-        choices = [{"index": i, "message": message, "logprobs": None, "finish_reason": reason} for i in indices]
-        return _object(asked, "chatcmpl", "chat.completion") | {"choices": choices, "usage": _usage()}
+        return answer
 
     def _completion(self, asked: Asked) -> Any:
         text, cut = _within(self.say(asked.body), _limit(asked.body))
@@ -111,9 +122,47 @@ class Dialect:
         response = responses.response(asked.body, text, f"resp_{asked.number}", CREATED, cut=cut)
         self._responses[response["id"]] = response
         self._inputs[response["id"]] = responses.input_items(asked.body)
+        if conversation := asked.body.get("conversation"):
+            name = conversation if isinstance(conversation, str) else conversation["id"]
+            response["conversation"] = {"id": name}
+            self._lists.setdefault(name, []).extend([*self._inputs[response["id"]], *response["output"]])
         if not asked.body.get("stream"):
             return response
         return Stream(_named(event) for event in responses.events(response, self._piece))
+
+    def _response(self, asked: Asked, name: str) -> Any:
+        response = self._responses.get(name, {"object": "echo"})
+        if asked.query.get("stream") != "true":
+            return response
+        first = int(asked.query.get("starting_after", -1)) + 1
+        return Stream(_named(event) for event in [*responses.events(response, self._piece)][first:])
+
+    # ----------------------------------------------------------------- conversations and threads
+
+    def _list_made(self, asked: Asked, kind: str) -> Any:
+        name = f"{kind}_{asked.number}"
+        self._lists[name] = responses.input_items(
+            {"input": asked.body.get("items") or asked.body.get("messages") or []}
+        )
+        return {"id": name, "object": kind, "created_at": CREATED, "metadata": {}}
+
+    def _listed(self, asked: Asked, name: str) -> Any:
+        data = self._lists.get(name, [])
+        return {"object": "list", "data": data, "has_more": False, "first_id": None, "last_id": None}
+
+    def _message_added(self, asked: Asked, name: str) -> Any:
+        message = assistants.message(f"msg_{asked.number}", name, asked.body["role"], _text(asked.body), CREATED)
+        self._lists.setdefault(name, []).append(message)
+        return message
+
+    def _run(self, asked: Asked, name: str) -> Any:
+        said = self.say({"messages": self._lists[name]})
+        message = assistants.message(f"msg_{asked.number}", name, "assistant", said, CREATED)
+        self._lists[name].append(message)
+        run = assistants.run(f"run_{asked.number}", name, CREATED)
+        if not asked.body.get("stream"):
+            return run
+        return Stream(_of_assistants(event) for event in assistants.events(run, message, self._piece))
 
     def _input_items(self, asked: Asked, name: str) -> Any:
         items = self._inputs.get(name, [])
@@ -138,7 +187,10 @@ def _text(value: Any) -> str:
     """The text of a message, of an item of input, or of the last of several."""
     if isinstance(value, dict):
         value = value.get("content") or value.get("output") or value.get("text") or ""
-        return " ".join(p.get("text", "") for p in value) if isinstance(value, list) else str(value)
+        if isinstance(value, list):
+            texts = (p.get("text", "") for p in value)
+            return " ".join(t["value"] if isinstance(t, dict) else t for t in texts)
+        return str(value)
     if isinstance(value, list):
         return _text(value[-1]) if value else ""
     return str(value)
@@ -211,3 +263,8 @@ def _data(value: Any) -> bytes:
 
 def _named(event: Any) -> bytes:
     return f"event: {event['type']}\n".encode() + _data(event)
+
+
+def _of_assistants(event: tuple[str, Any]) -> bytes:
+    name, value = event
+    return f"event: {name}\n".encode() + (DONE if value is None else _data(value))

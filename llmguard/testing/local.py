@@ -6,6 +6,7 @@ import asyncio
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import Any
 
 from llmguard import identity
 from llmguard.config import Settings
@@ -82,12 +83,12 @@ class LocalGuard:
         self.guard.store.transact(lambda tx: identity.apply(tx, vault, tenant, change, _SETUP))
         return self.guard.store.transact(lambda tx: identity.issue_code(tx, vault, tenant, email, _SETUP))
 
-    def key(self, name: str, human: str | None = None) -> str:
-        """A new ``lg_`` key that ``human`` is accountable for."""
+    def key(self, name: str, human: str | None = None, **limits: Any) -> str:
+        """A new ``lg_`` key that ``human`` is accountable for. ``limits`` as for ``identity.new_key``."""
         vault, tenant = self.guard.vault, self.settings.tenant
 
         def work(tx: Transaction) -> str:
-            token, change = identity.new_key(tx, vault, name, human)
+            token, change = identity.new_key(tx, vault, name, human, **limits)
             identity.apply(tx, vault, tenant, change, _SETUP)
             return token
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from llmguard.errors import ConfigError
 from llmguard.guard import Guard
 from llmguard.wrapper.client import guarded_class, refuse_unguarded
-from llmguard.wrapper.transport import Remote, around, guard_of
+from llmguard.wrapper.transport import AZURE, Remote, around, guard_of
 
 Client = TypeVar("Client")
 
@@ -65,12 +65,17 @@ def _remote(client: Any, remote: Remote) -> Any:
     """A copy that talks to the guard instead: the provider's credentials are not on it, and would not pass."""
     import openai
 
-    if isinstance(client, openai.AzureOpenAI | openai.AsyncAzureOpenAI):
-        raise ConfigError("a remote guard serves the OpenAI API; wrap an openai.OpenAI client, and let the guard call")
-    copy = client.copy(base_url=remote.root, api_key=remote.key, http_client=around(client._client, remote))
-    if hasattr(copy, "admin_api_key"):
-        copy.admin_api_key = None
-    return _as_guarded(copy, client)
+    azure = isinstance(client, openai.AzureOpenAI | openai.AsyncAzureOpenAI)
+    below = AZURE + str(client.base_url).rstrip("/").partition(AZURE)[2] if azure else "/v1"
+    copy = client.copy(base_url=remote.root + below, api_key=remote.key, http_client=around(client._client, remote))
+    guarded = _as_guarded(copy, client)
+    if azure:
+        guarded._azure_ad_token = guarded._azure_ad_token_provider = None
+        endpoint = getattr(client, "_azure_endpoint", None)
+        guarded._azure_endpoint = endpoint and type(endpoint)(remote.root)
+    if hasattr(guarded, "admin_api_key"):
+        guarded.admin_api_key = None
+    return guarded
 
 
 def _wrap_module(module: Any, guard: Guard | str | None, key: str | None) -> None:

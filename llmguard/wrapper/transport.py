@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
@@ -22,16 +22,20 @@ from llmguard.effects import Flow, Head
 from llmguard.errors import CallBlocked, ConfigError, LLMGuardError, UpstreamError
 from llmguard.guard import Guard, Request, adrive, drive
 from llmguard.model import Destination, Egress
+from llmguard.payload import coding
+from llmguard.payload import headers as header_rules
 from llmguard.payload.headers import CREDENTIALS, Pairs
 from llmguard.wrapper.refusals import both
 
 ROOT = "llmguard.root"
 """Extension of a request: the root of the API that it goes to, as its client knows it."""
+AZURE = "/openai"
+"""What Azure's paths stand below."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A guard on another host: the root of its data plane, and the ``lg_`` key that it knows the caller by."""
+    """A guard on another host: its address, without a path, and the ``lg_`` key that it knows the caller by."""
 
     root: str
     key: str = field(repr=False)
@@ -47,7 +51,7 @@ class Remote:
             raise ConfigError("a remote guard is reached over https; http is for this host alone")
         if not key.startswith("lg_"):
             raise ConfigError("a remote guard needs an lg_ key: wrap(client, guard=…, key=…) or LLMGUARD_KEY")
-        return cls(url.rstrip("/").removesuffix("/v1") + "/v1", key)
+        return cls(url.rstrip("/").removesuffix("/v1"), key)
 
 
 def guard_of(http: Any) -> Any:
@@ -128,24 +132,56 @@ def _flow(guard: Guard, request: Any) -> tuple[Flow, Pairs]:
     destination = known if known.base_url == root else Destination(request.url.host, root)
     credentials = tuple((n, v) for n, v in headers if n in CREDENTIALS)
     account = guard.account(" ".join(v for n, v in credentials if not n.startswith("cookie")))
-    seen = Request(request.method, path, query, headers, request.content)
+    body = coding.of_request(request.content, headers, guard.settings.max_json_bytes)
+    seen = Request(request.method, path, query, headers, body)
     return guard.flow(guard.call(seen, guard.local_principal(), destination, account)), credentials
 
 
 def _rebuilt(module: Any, request: Any, egress: Egress, credentials: Pairs) -> Any:
-    headers = [*egress.headers, *credentials, ("accept-encoding", "identity")]
+    headers = _bytes([*egress.headers, *credentials, ("accept-encoding", "identity")])
     extensions = {k: v for k, v in request.extensions.items() if k != ROOT}
     return module.Request(egress.method, egress.url, headers=headers, content=egress.body, extensions=extensions)
 
 
 def _to_guard(remote: Remote, request: Any) -> Any:
     """The request as it goes to a remote guard: the caller's other credentials stay here. Raises CallBlocked."""
-    if not str(request.url).startswith(remote.root + "/"):
+    if not str(request.url).startswith((f"{remote.root}/v1/", f"{remote.root}{AZURE}/")):
         raise CallBlocked("this client is wrapped with a remote guard and talks to nobody else; nothing was sent")
     for name in CREDENTIALS:
         request.headers.pop(name, None)
     request.headers["authorization"] = f"Bearer {remote.key}"
     return request
+
+
+def _bytes(pairs: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """Headers as they stand on the wire: what is no ASCII stays as it was."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+
+
+def _decoded(raw: Iterator[bytes], decoder: coding.Decoder | None) -> Iterator[bytes]:
+    """Bounded pieces of an answer, whatever it was packed as. Raises Damaged."""
+    for chunk in raw:
+        if decoder is None:
+            yield chunk
+            continue
+        decoder.feed(chunk)
+        while piece := decoder.next():
+            yield piece
+    if decoder is not None:
+        decoder.finish()
+
+
+async def _adecoded(raw: AsyncIterator[bytes], decoder: coding.Decoder | None) -> AsyncIterator[bytes]:
+    """The same of an async answer."""
+    async for chunk in raw:
+        if decoder is None:
+            yield chunk
+            continue
+        decoder.feed(chunk)
+        while piece := decoder.next():
+            yield piece
+    if decoder is not None:
+        decoder.finish()
 
 
 def _lost(module: Any, error: Any) -> UpstreamError:
@@ -188,14 +224,17 @@ def _family(module: ModuleType) -> SimpleNamespace:  # noqa: C901  small classes
                 self._response = self._inner.handle_request(_rebuilt(m, self._request, egress, self._credentials))
             except m.TransportError as e:
                 raise _lost(m, e) from e
-            self._chunks = self._response.iter_bytes()
-            return Head(self._response.status_code, tuple(self._response.headers.multi_items()))
+            head = header_rules.received(self._response.status_code, self._response.headers.raw)
+            self._chunks = _decoded(self._response.iter_raw(), coding.of_answer(head.headers))
+            return head
 
         def next_chunk(self) -> bytes | None:
             try:
                 return next(self._chunks, None)
             except m.RequestError as e:
                 raise _lost(m, e) from e
+            except coding.Damaged:
+                raise UpstreamError("the provider's compressed answer is damaged or cut") from None
 
         def close(self) -> None:
             if self._response is not None:
@@ -213,14 +252,17 @@ def _family(module: ModuleType) -> SimpleNamespace:  # noqa: C901  small classes
                 self._response = await self._inner.handle_async_request(rebuilt)
             except m.TransportError as e:
                 raise _lost(m, e) from e
-            self._chunks = self._response.aiter_bytes()
-            return Head(self._response.status_code, tuple(self._response.headers.multi_items()))
+            head = header_rules.received(self._response.status_code, self._response.headers.raw)
+            self._chunks = _adecoded(self._response.aiter_raw(), coding.of_answer(head.headers))
+            return head
 
         async def next_chunk(self) -> bytes | None:
             try:
                 return await anext(self._chunks, None)
             except m.RequestError as e:
                 raise _lost(m, e) from e
+            except coding.Damaged:
+                raise UpstreamError("the provider's compressed answer is damaged or cut") from None
 
         async def close(self) -> None:
             if self._response is not None:
@@ -279,7 +321,7 @@ def _family(module: ModuleType) -> SimpleNamespace:  # noqa: C901  small classes
             except BaseException:
                 upstream.close()
                 raise
-            return m.Response(head.status, headers=list(head.headers), stream=SyncStream(items, upstream))
+            return m.Response(head.status, headers=_bytes(head.headers), stream=SyncStream(items, upstream))
 
         def close(self) -> None:
             self._inner().close()
@@ -306,7 +348,7 @@ def _family(module: ModuleType) -> SimpleNamespace:  # noqa: C901  small classes
             except BaseException:
                 await upstream.close()
                 raise
-            return m.Response(head.status, headers=list(head.headers), stream=AsyncStream(items, upstream))
+            return m.Response(head.status, headers=_bytes(head.headers), stream=AsyncStream(items, upstream))
 
         async def aclose(self) -> None:
             await self._inner().aclose()

@@ -112,3 +112,16 @@ def test_while_the_identity_provider_is_down_a_vote_stops_to_count(desk: Desk) -
     desk.now += 60_000
     with pytest.raises(ApprovalPending):
         desk.claim(approval)
+
+
+@pytest.mark.parametrize("why", ["the policy blocks it", "its quorum is lost"])
+def test_what_is_reopened_after_the_time_to_decide_is_over(desk: Desk, why: str) -> None:
+    """It was approved in time, may still be spent, and then something is stricter: nobody is asked any more."""
+    approved = desk.vote(desk.hold(expires_in=600, spend_in=7200), BO)
+    desk.now += 600_000
+    anew = {"verdict": "block"} if why == "the policy blocks it" else {}
+    if not anew:
+        desk.put(BO, "security")
+    with pytest.raises(ApprovalExpired):
+        desk.claim(approved, **anew)
+    assert desk.get(approved).state == "EXPIRED"

@@ -107,7 +107,7 @@ def test_who_stands_in_for_somebody_decides_in_that_group(desk: Desk) -> None:
 @pytest.mark.parametrize(("starts", "ends"), [(HOUR, 2 * HOUR), (0, HOUR)])
 def test_before_its_start_and_after_its_end_a_delegation_is_nothing(desk: Desk, starts: int, ends: int) -> None:
     lend(desk, BO, DEE, "reviewers", starts=starts, ends=ends)
-    approval = desk.hold()
+    approval = desk.hold(expires_in=7200)
     desk.now += 0 if starts else 59 * 60 * 1000
     if starts:
         with pytest.raises(NotAllowed):

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import importlib.util
+import json
 import logging
 import os
 import sys
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import brotli
 import openai
 import pydantic
 import pytest
+from backports import zstd
 
 import llmguard
 from llmguard.errors import CallBlocked, ConfigError
@@ -369,7 +374,8 @@ def test_beta_and_plain_requests_are_guarded(wrapped: Wrap, upstream: EchoUpstre
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the SDK's, of assistants
         thread = client.beta.threads.create(messages=user(email))
-    assert email in str(thread.to_dict())
+        messages = client.beta.threads.messages.with_raw_response.list(thread.id)
+    assert email in messages.content.decode()
     answer = client.post("/chat/completions", body={"model": "m", "messages": user(email)}, cast_to=object)
     assert answer["choices"][0]["message"]["content"] == f"You wrote: {email}"
     nothing_of([email], upstream)
@@ -384,6 +390,89 @@ def test_requests_that_the_application_makes_on_the_http_client_itself_are_guard
     assert answer.json()["choices"][0]["message"]["content"] == f"You wrote: {email}"
     assert client._client.post(upstream.url + "/elsewhere", json=body).status_code == 403
     nothing_of([email], upstream)
+
+
+def test_bodies_that_the_application_packed_are_looked_through(
+    wrapped: Wrap, upstream: EchoUpstream, fakes: Fakes
+) -> None:
+    email, client = fakes.email(), wrapped()
+    body = gzip.compress(json.dumps({"model": "m", "messages": user(email)}).encode())
+    answer = client.post(
+        "/chat/completions", content=body, cast_to=object, options={"headers": {"content-encoding": "gzip"}}
+    )
+    assert answer["choices"][0]["message"]["content"] == f"You wrote: {email}"
+    nothing_of([email], upstream)
+    with pytest.raises(openai.BadRequestError):
+        client.post("/chat/completions", content=body, cast_to=object, options={"headers": {"content-encoding": "x"}})
+
+
+HOSTILE: dict[str, bytes] = {
+    "a bomb": answer(gzip.compress(b" " * (80 << 20)), content_encoding="gzip"),
+    "a damaged coding": answer(b"no gzip", content_encoding="gzip"),
+    "an unknown coding": answer(b"{}", content_encoding="compress"),
+    "two codings": answer(gzip.compress(gzip.compress(b"{}")), content_encoding="gzip, gzip"),
+    "a redirect": answer(b"", "302 Found", location="http://127.0.0.1:9/elsewhere"),
+}
+
+
+@pytest.mark.parametrize("reply", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_answers_that_are_none_are_typed_errors(guard: Guard, fakes: Fakes, reply: bytes, kind: str) -> None:
+    email = fakes.email()
+    with Wire(reply) as wire:
+        options: dict[str, Any] = {"base_url": wire.url + "/v1", "api_key": "k", "max_retries": 0}
+
+        async def ask() -> None:
+            async with llmguard.wrap(openai.AsyncOpenAI(**options), guard) as client:
+                await client.chat.completions.create(model="m", messages=user(email))
+
+        def ask_now() -> None:
+            with llmguard.wrap(openai.OpenAI(**options), guard) as client:
+                say(client, email)
+
+        with pytest.raises(llmguard.errors.UpstreamError) as caught:
+            asyncio.run(ask()) if kind == "async" else ask_now()
+    assert isinstance(caught.value, openai.InternalServerError)
+    assert len(wire.requests) == 1
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_packed_answers_are_restored(guard: Guard, fakes: Fakes, coding: str) -> None:
+    pack: Any = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress, "zstd": zstd.compress}[coding]
+    email = fakes.email()
+
+    def reply(connection: Any, request: bytes) -> None:
+        said = json.loads(request.partition(b"\r\n\r\n")[2])["messages"][0]["content"]
+        choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+        body = pack(json.dumps({"id": "c", "choices": [choice]}).encode())
+        connection.sendall(answer(body, content_encoding=coding, x_name="caf\xe9"))
+
+    with Wire(reply) as wire, llmguard.wrap(openai.OpenAI(base_url=wire.url + "/v1", api_key="k"), guard) as client:
+        raw = client.chat.completions.with_raw_response.create(model="m", messages=user(email))
+    assert raw.parse().choices[0].message.content == email
+    assert "content-encoding" not in raw.headers
+    assert email.encode() not in b"".join(wire.requests)
+
+
+def test_polling_helpers_stay_guarded(guard: Guard, fakes: Fakes) -> None:
+    email, states = fakes.email(), iter(["queued", "in_progress", "completed"])
+
+    def reply(connection: Any, request: bytes) -> None:
+        run = {"id": "run_1", "object": "thread.run", "thread_id": "thread_1", "status": next(states, "completed")}
+        connection.sendall(answer(json.dumps(run).encode(), openai_poll_after_ms="1"))
+
+    with (
+        Wire(reply) as wire,
+        llmguard.wrap(openai.OpenAI(base_url=wire.url + "/v1", api_key="k"), guard) as client,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", DeprecationWarning)  # the SDK's, of assistants
+        run = client.beta.threads.create_and_run_poll(
+            assistant_id="asst_1", thread={"messages": user(email)}, poll_interval_ms=1
+        )
+    assert run.status == "completed"
+    assert len(wire.requests) == 3
+    assert email.encode() not in b"".join(wire.requests)
 
 
 # --------------------------------------------------------------------------- what is refused
@@ -436,6 +525,17 @@ def test_clients_that_sign_requests_are_refused(guard: Guard) -> None:
         return
     with cls(api_key="k", aws_region="us-east-1") as client, pytest.raises(ConfigError, match="Bedrock"):
         llmguard.wrap(client, guard)
+
+
+def test_clients_with_a_certificate_for_an_identity_are_refused(guard: Guard) -> None:
+    auth = importlib.import_module("openai.auth") if GENERATION >= 3 else None
+    if not hasattr(auth, "x509_workload_identity"):
+        assert GENERATION < 3
+        return
+    identity = auth.x509_workload_identity(identity_provider_id="p", service_account_id="s")  # type: ignore[union-attr]
+    options: dict[str, Any] = {"workload_identity": identity, "base_url": "https://api.openai.com/v1"}
+    with pytest.raises(ConfigError, match=r"X\.509"):
+        llmguard.wrap(openai.OpenAI(**options), guard)
 
 
 @pytest.mark.parametrize("thing", [object(), "https://api.openai.com", os, None])

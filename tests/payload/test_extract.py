@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmguard.errors import UnscannableRequest
-from llmguard.model import Body, Call, Destination, Operation, Principal, TextPart
+from llmguard.model import Body, Call, Destination, Finding, Operation, Principal, TextPart
 from llmguard.payload.extract import extract
 from llmguard.payload.operations import find
 
@@ -98,9 +98,17 @@ def test_keys_are_parts_and_can_be_redacted() -> None:
 
 def test_long_numbers_are_seen_but_not_rewritten() -> None:
     numbers = b'"t": 1700000000, "created_at": 1700000000, "small": 12345678, "e": 4.111111111e15'
+    numbers += b', "neg": -4111111111111111, "dec": 555555555.0, "at": 52.520006599'
     found = parts(b'{"a": {"ssn": 123456789}, ' + numbers + b"}")
     assert found["/a/ssn"] == TextPart("123456789", "/a/ssn", "user", "ssn", "body", False)
-    assert {p.text for p in found.values() if p.place == "body"} == {"123456789", "1700000000", "4.111111111e15"}
+    assert {p.text for p in found.values() if p.place == "body"} == {
+        "123456789",
+        "1700000000",
+        "4111111111000000",
+        "4111111111111111",
+        "555555555",
+        "52.520006599",
+    }
 
 
 def test_structure_is_skipped_only_if_it_looks_the_part() -> None:
@@ -179,9 +187,14 @@ def test_nesting_is_bounded() -> None:
     text = "secret words"
     for _ in range(6):
         text = json.dumps([text])
-    (part,) = [p for p in extract(call({"q": text})).parts if "secret" in p.text]
-    assert part.address.count("#") == 4
+    found = extract(call({"q": text}))
+    assert found.unscanned == ()
+    assert [p.text for p in found.parts if "secret" in p.text] == ["secret words"]
+    found = extract(call({"q": json.dumps([text])}))
+    (part,) = [p for p in found.parts if "secret" in p.text]
+    assert part.address.count("#") == 6
     assert part.text != "secret words"
+    assert found.unscanned == ("nesting",)
 
 
 def test_pointers_are_escaped() -> None:
@@ -234,14 +247,15 @@ def test_what_no_scan_can_read_is_named() -> None:
     body = {"messages": [{"role": "user", "content": [picture, sound]}], "input": [1, 2, 3]}
     found = extract(call(body))
     assert found.unscanned == ("audio", "image", "tokens")
-    assert found.parts == ()
+    assert not any(p.redactable for p in found.parts)  # tokens of nobody's model: every way to read them
     assert extract(call({"messages": [{"role": "user", "content": "hi"}]})).unscanned == ()
-    assert "data:text/plain;base64,aGVsbG8=" in texts({"x": "data:text/plain;base64,aGVsbG8="})
 
 
 def test_intentional_secrets_are_seen_and_never_rewritten() -> None:
     found = parts({"tools": [{"type": "mcp", "server_label": "x", "authorization": "some token"}]})
     assert not found["/tools/0/authorization"].redactable
+    server = parts({"tools": [{"type": "mcp", "headers": {"X-Key": "other token"}}]})["/tools/0/headers/X-Key"]
+    assert (server.place, server.redactable) == ("credential", False)
     sealed = extract(call({"input": [{"type": "reasoning", "encrypted_content": "gAAAAAB_x-y=="}]}, "/responses"))
     assert (sealed.unscanned, sealed.parts) == (("encrypted",), ())
     assert "call Jane please" in texts({"input": [{"encrypted_content": "call Jane please"}]})
@@ -251,3 +265,40 @@ def test_reprs_do_not_show_text() -> None:
     found = extract(call({"messages": [{"role": "user", "content": "canary"}]}))
     assert "canary" not in repr(found)
     assert "canary" not in repr(found.parts)
+
+
+def test_credentials_for_tool_servers_count_as_what_they_are() -> None:
+    found = extract(call({"tools": [{"type": "mcp", "authorization": "tok-1234"}], "x": "tok-1234"}))
+    looks = Finding(0, 8, "AWS_KEY", "secret", 1.0, "secret.x", "critical")
+    email = Finding(0, 3, "EMAIL", "pii", 1.0, "pii.x")
+    by_place = {p.place: f for p, f in zip(found.parts, found.declared(((looks, email), (looks,))), strict=True)}
+    assert [(f.type, f.severity, f.end) for f in by_place["credential"]] == [
+        ("EMAIL", "medium", 3),
+        ("MCP_CREDENTIAL", "medium", 8),
+    ]
+    assert by_place["body"] == (looks,)
+    assert extract(call({"x": "y"})).declared(((),)) == ((),)
+
+
+def test_path_behind_a_wildcard_is_seen_by_segment() -> None:
+    assert {"users", "123-45-6789"} & texts(None, "/organization/users/123-45-6789", "GET") >= {"123-45-6789"}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("x-stainless-helper", "123-45-6789"),
+        ("x-stainless-helper", "4111-1111-1111-1111"),
+        ("openai-organization", "jane@x.com"),
+    ],
+)
+def test_headers_of_the_sdk_are_believed_only_if_they_look_the_part(header: tuple[str, str]) -> None:
+    assert header[1] in texts({}, headers=(header,))
+    assert "x-stainless-4111111111111111" in texts({}, headers=(("x-stainless-4111111111111111", "1"),))
+    standard = (("openai-organization", "org-abc123"), ("traceparent", f"00-{'a' * 32}-{'b' * 16}-01"))
+    assert texts({}, headers=standard) == set()
+
+
+def test_ids_that_begin_like_a_key_are_text() -> None:
+    assert "DE89370400440532013000" in texts({"file_ids": ["file-DE89370400440532013000"]})
+    assert "file-AKIA" + "A1" * 8 in texts({"input_file_id": "file-AKIA" + "A1" * 8}, "/batches")

@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import brotli
 import httpx
 import pytest
+from backports import zstd
 
 from llmguard.config import Settings
-from llmguard.errors import UpstreamError
-from llmguard.proxy.upstream import CHUNK, Decoder
+from llmguard.payload.coding import PIECE
 from llmguard.testing import Fakes, LocalGuard
 from tests.wire import Reply, Wire, answer
 
@@ -100,6 +101,8 @@ PACKED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "deflate": ("deflate", zlib.compress),
     "deflate without a header": ("deflate", raw_deflate),
     "x-gzip": ("x-gzip", gzip.compress),
+    "br": ("br", brotli.compress),
+    "zstd": ("zstd", zstd.compress),
     "identity": ("identity", bytes),
 }
 
@@ -122,7 +125,9 @@ DAMAGED: dict[str, tuple[str, bytes]] = {
     "cut gzip": ("gzip", gzip.compress(said("hello") * 50)[:-20]),
     "cut deflate": ("deflate", zlib.compress(said("hello") * 50)[:-8]),
     "something behind deflate": ("deflate", zlib.compress(said("hello")) + b"more"),
-    "brotli": ("br", b"\x0b\x02"),
+    "cut br": ("br", brotli.compress(said("hello") * 50)[:-3]),
+    "cut zstd": ("zstd", zstd.compress(said("hello") * 50)[:-3]),
+    "an unknown one": ("compress", b"\x1f\x9d"),
     "two encodings": ("gzip, gzip", gzip.compress(gzip.compress(said("hello")))),
     "one byte": ("gzip", b"\x1f"),
 }
@@ -140,43 +145,12 @@ def test_an_answer_that_cannot_be_decoded_is_a_bad_gateway(
 
 
 def test_a_decompression_bomb_is_bounded(tmp_path: Path, fakes: Fakes) -> None:
-    bomb = gzip.compress(b" " * (64 * CHUNK))
-    decoder = Decoder("gzip")
-    decoder.feed(bomb)
-    sizes = []
-    while piece := decoder.next():
-        sizes.append(len(piece))
-    decoder.finish()
-    assert (max(sizes), sum(sizes)) == (CHUNK, 64 * CHUNK)
+    bomb = gzip.compress(b" " * (64 * PIECE))
     packed = answer(bomb, content_encoding="gzip")
-    with Wire(packed) as wire, _local(wire, tmp_path, max_answer_bytes=CHUNK) as local:
+    with Wire(packed) as wire, _local(wire, tmp_path, max_answer_bytes=PIECE) as local:
         response = Line(wire, local).ask(fakes.email())
     assert response.status_code == 502
     assert "max_answer_bytes" in response.text
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_decoding_is_the_same_for_every_cut(encoding: str) -> None:
-    data = bytes(range(256)) * 40
-    packed = gzip.compress(data) if encoding == "gzip" else raw_deflate(data)
-    for size in (1, 2, 3, 7, len(packed)):
-        decoder, out = Decoder(encoding), b""
-        for at in range(0, len(packed), size):
-            decoder.feed(packed[at : at + size])
-            while piece := decoder.next():
-                out += piece
-        decoder.finish()
-        assert out == data
-    with pytest.raises(UpstreamError, match="cut"):
-        _cut(encoding, packed)
-
-
-def _cut(encoding: str, packed: bytes) -> None:
-    decoder = Decoder(encoding)
-    decoder.feed(packed[:-1])
-    while decoder.next():
-        pass
-    decoder.finish()
 
 
 ERRORS = {
@@ -298,7 +272,7 @@ def test_endless_answers_are_cut(tmp_path: Path, fakes: Fakes, name: str, head: 
         connection.sendall(head)
         bounded(connection, piece)
 
-    with Wire(reply) as wire, _local(wire, tmp_path, max_answer_bytes=CHUNK) as local:
+    with Wire(reply) as wire, _local(wire, tmp_path, max_answer_bytes=PIECE) as local:
         response = Line(wire, local).ask(fakes.email(), stream=name == "an event")
     assert "upstream_error" in response.text
     assert response.status_code == (200 if name == "an event" else 502)

@@ -6,9 +6,12 @@ import gzip
 import json
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
+from llmguard.config import Settings
+from llmguard.proxy import protocol
 from llmguard.testing import EchoUpstream, Fakes, LocalGuard
 
 
@@ -17,16 +20,16 @@ class Line:
 
     def __init__(self, local: LocalGuard) -> None:
         local.person("ann@example.org")
-        self._port = local.port
+        self.port = local.port
         self._key = local.key("app", "ann@example.org")
 
     def head(self, *headers: str, target: str = "/v1/chat/completions") -> bytes:
         lines = [f"POST {target} HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {self._key}"]
-        return "\r\n".join([*lines, "Content-Type: application/json", *headers, "", ""]).encode()
+        return "\r\n".join([*lines, "Content-Type: application/json", *headers, "", ""]).encode("latin-1")
 
     def ask(self, *pieces: bytes, close: bool = False) -> bytes:
         """Everything that comes back until the guard closes, or stays silent after an answer."""
-        with socket.create_connection(("127.0.0.1", self._port), timeout=10) as s:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as s:
             for piece in pieces:
                 try:
                     s.sendall(piece)
@@ -45,9 +48,33 @@ class Line:
             return
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EchoUpstream, Line]]:
+    folder = tmp_path_factory.mktemp("guard")
+    with EchoUpstream() as upstream:
+        settings = Settings(
+            data=folder / "data",
+            credentials=folder / "credentials.json",
+            upstream=upstream.url,
+            upstream_key="provider-key",
+            port=0,
+            control_port=0,
+        )
+        with LocalGuard(settings) as local:
+            yield upstream, Line(local)
+
+
 @pytest.fixture
-def line(local: LocalGuard) -> Line:
-    return Line(local)
+def upstream(running: tuple[EchoUpstream, Line]) -> EchoUpstream:
+    running[0].received.clear()
+    running[0].cancelled.clear()
+    running[0].behave = "echo"
+    return running[0]
+
+
+@pytest.fixture
+def line(running: tuple[EchoUpstream, Line]) -> Line:
+    return running[1]
 
 
 def chat(content: str) -> bytes:
@@ -85,6 +112,22 @@ SMUGGLED = {
     "a folded header": ("X-A: b", " Content-Length: 5"),
     "a space before the colon": ("Content-Length : 5",),
     "a null byte": ("X-A: a\x00b", "Content-Length: 0"),
+    "a bare line feed": ("X-A: b\nContent-Length: 5",),
+    "a bare carriage return": ("X-A: b\rContent-Length: 5",),
+    "chunks twice": ("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+    "chunks in quotes": ('Transfer-Encoding: "chunked"',),
+    "chunks after a tab": ("Transfer-Encoding:\x0bchunked",),
+    "a coding before the chunks": ("Transfer-Encoding: gzip, chunked",),
+    "a length in hexadecimal": ("Content-Length: 0x5",),
+    "a length with a space inside": ("Content-Length: 5 5",),
+    "a length that is empty": ("Content-Length: ",),
+    "a length past every number": ("Content-Length: " + "9" * 30,),
+    "two hosts": ("Host: attacker.example", "Content-Length: 0"),
+    "two credentials": ("Authorization: Bearer other", "Content-Length: 0"),
+    "two media types": ("Content-Type: text/plain", "Content-Length: 0"),
+    "a name with a space": ("X A: b", "Content-Length: 0"),
+    "no name": (": b", "Content-Length: 0"),
+    "no colon": ("X-A", "Content-Length: 0"),
 }
 
 
@@ -96,6 +139,123 @@ def test_framing_that_could_be_read_in_two_ways_is_refused(
     answer = line.ask(line.head(*headers) + b"0\r\n\r\n" + second)
     assert answer.startswith(b"HTTP/1.1 4"), answer[:100]
     assert not upstream.received
+
+
+TARGETS = {
+    "another host": "http://attacker.example/v1/chat/completions",
+    "this host, absolute": "http://127.0.0.1/v1/chat/completions",
+    "an authority": "127.0.0.1:443",
+    "a star": "*",
+    "a fragment": "/v1/chat/completions#/v1/models",
+    "a backslash": "\\v1\\chat\\completions",
+    "bytes that are no ASCII": "/v1/chat/completions\u00e9",
+    "a tab": "/v1/chat\t/completions",
+}
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("method", ["POST", "GET", "CONNECT", "OPTIONS"])
+def test_targets_that_are_no_plain_path_are_refused(
+    line: Line, upstream: EchoUpstream, method: str, target: str
+) -> None:
+    head = line.head("Content-Length: 2", target=target).replace(b"POST", method.encode(), 1)
+    answer = line.ask(head + b"{}")
+    assert answer.startswith(b"HTTP/1.1 4"), answer[:100]
+    assert not upstream.received
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "HTTP/1.2", "http/1.1", ""])
+def test_chunks_in_another_version_are_refused(line: Line, upstream: EchoUpstream, version: str) -> None:
+    head = line.head("Transfer-Encoding: chunked").replace(b"HTTP/1.1", version.encode(), 1)
+    answer = line.ask(head + chunk(chat("x")) + b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 4") or not answer
+    assert not upstream.received
+
+
+@pytest.mark.parametrize("size", [b"5;\n\r\n", b"-5\r\n", b"0x5\r\n", b"5 \n", b" 5\r\n", b"\r\n", b"f" * 17 + b"\r\n"])
+def test_chunk_sizes_that_could_be_read_in_two_ways_are_refused(
+    line: Line, upstream: EchoUpstream, size: bytes
+) -> None:
+    answer = line.ask(line.head("Transfer-Encoding: chunked") + size + b"hello\r\n0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 4"), answer[:100]
+    assert not upstream.received
+
+
+def test_trailers_are_no_headers(line: Line, upstream: EchoUpstream) -> None:
+    trailers = b"content-encoding: gzip\r\nopenai-organization: other\r\nx-llmguard-mode: ticket\r\n\r\n"
+    answer = line.ask(line.head("Transfer-Encoding: chunked") + chunk(chat("x")) + b"0\r\n" + trailers)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert "openai-organization" not in dict(upstream.received[0].headers)
+
+
+@pytest.mark.parametrize(
+    "endless",
+    ["target", "header", "headers", "chunk extension", "trailers", "tiny chunks of nothing"],
+)
+def test_what_is_no_body_is_bounded(line: Line, upstream: EchoUpstream, endless: str) -> None:
+    chunked = line.head("Transfer-Encoding: chunked")
+    begins, goes_on = {
+        "target": (b"POST /v1/", b"x" * 4096),
+        "header": (line.head()[:-2] + b"X-Long: ", b"x" * 4096),
+        "headers": (line.head()[:-2], b"X-More: yes\r\n" * 300),
+        "chunk extension": (chunked + b"5;", b"x=y;" * 1000),
+        "trailers": (chunked + chunk(b"{}") + b"0\r\n", b"X-More: yes\r\n" * 300),
+        "tiny chunks of nothing": (chunked, b"1;" + b"x" * 4000 + b"\r\n \r\n"),
+    }[endless]
+    answer = line.ask(begins, *(goes_on for _ in range(300)))
+    assert not answer or answer.startswith((b"HTTP/1.1 431", b"HTTP/1.1 400")), answer[:100]
+    assert not upstream.received
+
+
+def test_a_head_just_over_the_bound_is_refused_in_the_apis_own_words(line: Line, upstream: EchoUpstream) -> None:
+    body = chat("x")
+    length = f"Content-Length: {len(body)}"
+    long = [f"X-{i}: {'x' * 7000}" for i in range(10)]
+    assert line.ask(line.head(length, *long[:9]) + body).startswith(b"HTTP/1.1 200")
+    answer = line.ask(line.head(length, *long) + body)
+    assert answer.startswith(b"HTTP/1.1 431")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "request_too_large"
+    assert b"x-should-retry: false" in answer
+    assert len(upstream.received) == 1
+
+
+def test_a_request_that_is_not_http_hears_so_in_the_apis_own_words(line: Line) -> None:
+    answer = line.ask(b"\x16\x03\x01\x02\x00\x01\x00")
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "unscannable_request"
+
+
+@pytest.mark.parametrize("part", ["nothing", "half a head", "half a body"])
+def test_a_client_that_does_not_go_on_is_let_go(
+    line: Line, upstream: EchoUpstream, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(protocol, "PATIENCE", 0.2)
+    whole = line.head("Content-Length: 50")
+    begun = {"nothing": b"", "half a head": whole[:40], "half a body": whole + b"{"}[part]
+    with socket.create_connection(("127.0.0.1", line.port), timeout=10) as s:
+        s.sendall(begun)
+        with suppress(ConnectionResetError):
+            assert s.recv(100) == b""
+    assert not upstream.received
+
+
+def test_a_broken_request_behind_one_that_is_answered_adds_no_words_to_its_answer(
+    line: Line, upstream: EchoUpstream
+) -> None:
+    upstream.behave = "wait"
+    body = chat("x")
+    answer = line.ask(line.head(f"Content-Length: {len(body)}") + body, b"BROKEN\r\n\r\n")
+    assert answer.count(b"content-length: ") <= 1
+    assert upstream.cancelled.wait(10) or not upstream.received
+
+
+def test_an_upgrade_is_not_one(line: Line, upstream: EchoUpstream) -> None:
+    body = chat("x")
+    length = f"Content-Length: {len(body)}"
+    for protocol_ in ("websocket", "h2c", "TLS/1.0"):
+        answer = line.ask(line.head(length, "Connection: upgrade", f"Upgrade: {protocol_}") + body)
+        assert answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 4")), answer[:100]
+    assert not [r for r in upstream.received if {"upgrade", "http2-settings"} & set(dict(r.headers))]
 
 
 def test_length_longer_than_the_body_sends_nothing(line: Line, upstream: EchoUpstream) -> None:
@@ -118,16 +278,6 @@ def test_two_requests_on_one_line_are_two_calls(line: Line, upstream: EchoUpstre
     assert answer.count(b"HTTP/1.1 200") == 2
     assert len(upstream.received) == 2
     assert not [r for r in upstream.received if any(e.encode() in r.body for e in emails)]
-
-
-def test_target_that_names_another_host_goes_to_the_configured_provider(
-    line: Line, upstream: EchoUpstream, fakes: Fakes
-) -> None:
-    body = chat(fakes.email())
-    target = "http://attacker.example/v1/chat/completions"
-    answer = line.ask(line.head(f"Content-Length: {len(body)}", target=target) + body)
-    assert answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 4"))
-    assert all("attacker" not in repr(r.headers) + r.path for r in upstream.received)
 
 
 def test_announced_300_megabytes_are_refused_before_they_come(line: Line, upstream: EchoUpstream) -> None:

@@ -1,0 +1,277 @@
+"""Calls: generated requests through the real pipeline, and what of them a provider receives.
+
+Owns the two policies that they run under and the tally. ``shipped`` is the policy that users get; ``open`` sends all
+that can be redacted, administration too, so that refusing is not a way to leak nothing. In this process the guard's own
+driver meets an upstream that keeps the bytes of the egress; over the wire, a guard on loopback meets an echo upstream.
+"""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from benchmarks.egress.description import Described, description
+from benchmarks.egress.lookout import seen
+from benchmarks.egress.planting import Plant, Planted, planted
+from benchmarks.site import Site
+from llmguard import identity
+from llmguard.config import Settings
+from llmguard.effects import Head
+from llmguard.errors import ApprovalPending, LLMGuardError
+from llmguard.guard import Request
+from llmguard.model import Egress
+from llmguard.testing import EchoUpstream, LocalGuard
+
+OPEN = (
+    {"name": "unknown", "when": 'call.kind == "unknown"', "verdict": "block"},
+    {
+        "name": "open",
+        "when": 'call.unscanned.all(u, u in ["image", "audio", "encrypted"]) && findings.all(f, f.redactable)',
+        "verdict": "redact",
+    },
+)
+"""What else there is, is blocked: it can neither be redacted nor looked into, or is no operation at all."""
+POLICIES: Mapping[str, tuple[Mapping[str, Any], ...] | None] = {"shipped": None, "open": OPEN}
+KEPT = 500
+"""Leaks of one tally that are described. All are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the provider received: raw path and query, headers, body."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a call: what was sent, or the code of the refusal."""
+
+    sent: Sent | None
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """A value that a provider could read. The operation and the number of the call, under the run's seed, repeat it."""
+
+    operation: str
+    number: int
+    policy: str
+    kind: str
+    form: str
+    place: str
+    encoding: str
+    address: str
+    way: str
+    bare: bool
+
+
+@dataclass(slots=True)
+class Tally:
+    """``counts`` of calls and canaries by (operation, policy), ``codes`` of refusals by (policy, code).
+
+    ``planted`` and ``leaked`` count canaries by (place, encoding).
+    """
+
+    counts: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+    codes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    planted: Counter[tuple[str, str]] = field(default_factory=Counter)
+    leaked: Counter[tuple[str, str]] = field(default_factory=Counter)
+    leaks: list[Leak] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        for key, counter in other.counts.items():
+            self.counts.setdefault(key, Counter()).update(counter)
+        self.codes.update(other.codes)
+        self.planted.update(other.planted)
+        self.leaked.update(other.leaked)
+        self.leaks = (self.leaks + other.leaks)[:KEPT]
+
+    def total(self, name: str) -> int:
+        return sum(counter[name] for counter in self.counts.values())
+
+    def note(self, operation: str, number: int, policy: str, call: Planted, outcome: Outcome) -> None:
+        """One more call."""
+        counter = self.counts.setdefault((operation, policy), Counter())
+        counter["calls"] += 1
+        for plant in call.plants:
+            counter["bare" if plant.canary.bare else "planted"] += 1
+            self.planted[plant.place, plant.encoding] += 1
+        if outcome.sent is None:
+            counter["held" if outcome.code == ApprovalPending.code else "refused"] += 1
+            self.codes[policy, outcome.code] += 1
+            return
+        counter["unchanged" if outcome.sent.body == call.request.body else "redacted"] += 1
+        for plant, way in found(call.plants, outcome.sent):
+            self._leak(counter, Leak(operation, number, policy, *_facts(plant), way, plant.canary.bare))
+
+    def _leak(self, counter: Counter[str], leak: Leak) -> None:
+        counter["seen bare" if leak.bare else "seen"] += 1
+        if not leak.bare:
+            self.leaked[leak.place, leak.encoding] += 1
+            if len(self.leaks) < KEPT:
+                self.leaks.append(leak)
+
+
+def _facts(plant: Plant) -> tuple[str, str, str, str, str]:
+    return plant.canary.kind, plant.canary.form, plant.place, plant.encoding, plant.address
+
+
+def found(plants: Sequence[Plant], sent: Sent) -> list[tuple[Plant, str]]:
+    """The plants that can be read from what was sent, and through which decodings."""
+    path, _, query = sent.url.partition("?")
+    texts = {"body": sent.body.decode(errors="replace"), "path": path.replace("/", "\n"), "query": query}
+    texts["query"] = query.replace("&", "\n").replace("=", "\n")
+    texts["headers"] = "\n".join(x for pair in sent.headers for x in pair)
+    by_canary = {id(plant.canary): plant for plant in plants}
+    return [(by_canary[id(c)], f"{text}: {way}") for c, text, way in seen([p.canary for p in plants], texts)]
+
+
+# --------------------------------------------------------------------------- through the pipeline
+
+
+class Way(Protocol):
+    """How a request gets to a provider."""
+
+    def __call__(self, request: Request) -> Outcome: ...
+
+
+class _Upstream:
+    """A provider that keeps what it gets and says nothing of interest."""
+
+    def __init__(self) -> None:
+        self.egress: Egress | None = None
+        self._chunks: list[bytes] = []
+
+    def send(self, egress: Egress) -> Head:
+        self.egress, self._chunks = egress, [b"{}"]
+        return Head(200, (("content-type", "application/json"),))
+
+    def next_chunk(self) -> bytes | None:
+        return self._chunks.pop() if self._chunks else None
+
+
+def settings(
+    folder: Path, rules: tuple[Mapping[str, Any], ...] | None, upstream: str = "http://127.0.0.1:9"
+) -> Settings:
+    return Settings(
+        data=folder / "data",
+        upstream=upstream,
+        upstream_name="echo",
+        upstream_key="none",
+        names=False,
+        rules=rules,
+        hold="ticket",
+        max_waiting=1_000_000,
+        max_waiting_bytes=1 << 40,
+        port=0,
+        control_port=0,
+    )
+
+
+@contextmanager
+def in_process(rules: tuple[Mapping[str, Any], ...] | None) -> Iterator[Way]:
+    """A guard of this process, driven over an upstream that keeps the egress."""
+    with tempfile.TemporaryDirectory() as folder, Site(settings(Path(folder), rules)) as site:
+        guard = site.guard
+        for email in ("ann@example.org", "bo@example.org", "dee@example.org"):
+            site.person(email, identity.DEFAULT_GROUP)
+        key = site.key("egress", "ann@example.org")
+        principal = guard.store.read(lambda tx: identity.authenticate(tx, guard.vault, key))
+        destination, account = guard.settings.destination, guard.account("none")
+        root = len(destination.base_url)
+
+        def way(request: Request) -> Outcome:
+            upstream = _Upstream()
+            try:
+                for _ in guard.run(guard.call(request, principal, destination, account), upstream):
+                    pass
+            except LLMGuardError as refusal:
+                if upstream.egress is None:
+                    return Outcome(None, refusal.code)
+            egress = upstream.egress
+            return Outcome(Sent(egress.url[root:], egress.headers, egress.body) if egress else None)
+
+        yield way
+
+
+@contextmanager
+def over_the_wire(rules: tuple[Mapping[str, Any], ...] | None) -> Iterator[Way]:
+    """A guard on loopback before an echo upstream. Every second body is compressed."""
+    with ExitStack() as stack:
+        upstream = stack.enter_context(EchoUpstream())
+        upstream.behave = "not_json"  # any answer does: here only what arrives counts
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        local = stack.enter_context(LocalGuard(settings(folder, rules, upstream.url)))
+        local.person("ann@example.org")
+        local.person("bo@example.org")
+        local.person("dee@example.org")
+        key = local.key("egress", "ann@example.org")
+        connection = http.client.HTTPConnection(urlsplit(local.url).netloc, timeout=60)
+        stack.callback(connection.close)
+        turns = iter(range(1 << 62))
+
+        def way(request: Request) -> Outcome:
+            upstream.received.clear()
+            zipped = bool(request.body) and next(turns) % 2 == 0
+            body = gzip.compress(request.body, 1) if zipped else request.body
+            ours = [("authorization", f"Bearer {key}"), *([("content-encoding", "gzip")] if zipped else [])]
+            _ask(connection, request, body, ours)
+            answer = connection.getresponse()
+            content = answer.read()
+            if not upstream.received:
+                return Outcome(None, _code(content))
+            (got,) = upstream.received
+            return Outcome(Sent(got.path.removeprefix("/v1"), got.headers, got.body))
+
+        yield way
+
+
+def _ask(
+    connection: http.client.HTTPConnection, request: Request, body: bytes, ours: Sequence[tuple[str, str]]
+) -> None:
+    query = f"?{request.query}" if request.query else ""
+    connection.putrequest(request.method, f"/v1{request.path}{query}", skip_accept_encoding=True)
+    for name, value in (*request.headers, *ours, ("content-length", str(len(body)))):
+        connection.putheader(name, value.encode())
+    connection.endheaders(body)
+
+
+def _code(content: bytes) -> str:
+    try:
+        return str(json.loads(content)["error"]["code"])
+    except (ValueError, KeyError, TypeError):
+        return "unreadable"
+
+
+# --------------------------------------------------------------------------- many
+
+
+def run(ways: Mapping[str, Way], operations: Sequence[Described], seed: int, numbers: Sequence[int]) -> Tally:
+    """The calls of these numbers, of each operation. Policies take turns: the number says which."""
+    tally = Tally()
+    names = list(ways)
+    for operation in operations:
+        for number in numbers:
+            call = planted(operation, seed, number)
+            policy = names[number % len(names)]
+            tally.note(operation.id, number, policy, call, ways[policy](call.request))
+    return tally
+
+
+def named(ids: Sequence[str]) -> list[Described]:
+    """Operations by id; all if none is named."""
+    known = description().operations
+    return [known[i] for i in ids] if ids else list(known.values())
