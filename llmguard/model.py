@@ -429,7 +429,8 @@ class Approval:
 
     ``expires`` ends the present state: the time to decide, then the time to spend. ``returned`` counts how often the
     provider was too busy (429) and the approval came back unspent. ``standing`` names the standing grant whose votes
-    count here, ``revises`` the approval that this one took the place of. ``escalated``: since when (UTC ms). ``owner``: the process that executes.
+    count here, ``revises`` the approval that this one took the place of. ``escalated``: since when (UTC ms).
+    ``owner``: the process that executes.
     """
 
     id: str

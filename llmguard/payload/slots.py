@@ -65,6 +65,10 @@ _ID = re.compile(
     r"|cntr|cfile|file|chatcmpl|cmpl|proj|org|upload|part|eval|evalrun|skill|pmpt|req)[-_](?![A-Za-z0-9]*\d{9}|A[KSGR][IO]A|AIza|A3T|gh[a-z]|glpat|sk|xox|eyJ)[A-Za-z0-9]{1,64}"
 )
 _PREFIX = re.compile(r"[a-z]{1,16}[-_]")
+_MARK = re.compile(
+    r"(?:AKIA|ASIA|AIza|gh[opsur]_|github_pat_|glpat-|sk-|[srp]k_(?:live|test)_|xox[a-z]-|hf_|npm_|eyJ)[A-Za-z0-9_.-]{12,}"
+)
+"""How secrets of well-known makers begin: no id of the API goes on so."""
 _MODEL = re.compile(
     r"(?:gpt|chatgpt|o[1-9]|text|omni|tts|whisper|dall|davinci|babbage|computer|codex|sora)"
     r"(?:-(?:[a-z]{1,12}|\d{1,2}(?:\.\d{1,2})?[a-z]{0,2}|00\d|\d{1,3}b|\d{4}(?:-\d\d-\d\d)?)){0,8}"
@@ -121,12 +125,16 @@ def structural(key: str, text: str) -> bool:
     shape = _VALUE.get(key)
     if shape is not None and shape.fullmatch(text):
         return True
-    return is_id_slot(key) and _ID.fullmatch(text) is not None
+    return is_id_slot(key) and _ID.fullmatch(text) is not None and _MARK.search(text) is None
 
 
 def behind_prefix(key: str, text: str) -> str:
-    """What follows the prefix of something in an id's slot that is no id: to a rule, a prefix would hide it."""
-    match = _PREFIX.match(text) if is_id_slot(key) else None
+    """What hides behind the beginning of something in an id's slot that is no id: to a rule, that would hide it."""
+    if not is_id_slot(key):
+        return ""
+    if mark := _MARK.search(text):
+        return mark[0]
+    match = _PREFIX.match(text)
     return text[match.end() :] if match else ""
 
 

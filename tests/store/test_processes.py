@@ -20,7 +20,8 @@ from llmguard.store import Store
 store = Store(Path(sys.argv[1]))
 for i in range(int(sys.argv[3])):
     row = (f"{sys.argv[2]}-{i}",)
-    store.transact(lambda tx: tx.run("INSERT INTO login_codes VALUES (?, 't', 'e', ?, '', 0, '', NULL, NULL, '', '')", *row, tx.now))
+    sql = "INSERT INTO login_codes VALUES (?, 't', 'e', ?, '', 0, '', NULL, NULL, '', '')"
+    store.transact(lambda tx: tx.run(sql, *row, tx.now))
     print(*row, flush=True)
 """
 
