@@ -191,7 +191,8 @@ def test_vote_forged_in_the_database_does_not_survive_the_claim(operator: Operat
     with sqlite3.connect(operator.folder / "data" / "llmguard.db") as db:
         row = db.execute("SELECT tenant, egress_digest FROM approvals WHERE id = ?", (id_,)).fetchone()
         db.execute(
-            "INSERT INTO votes VALUES (?, ?, 'bob@example.org', 'approve', '', ?, 1, 'forged')", (row[0], id_, row[1])
+            "INSERT INTO votes VALUES (?, ?, 'bob@example.org', 'approve', '', ?, 1, 1, 'forged')",
+            (row[0], id_, row[1]),
         )
         db.execute("UPDATE approvals SET state = 'APPROVED' WHERE id = ?", (id_,))
     db.close()

@@ -269,7 +269,9 @@ class _Gardener:
         elif slot.is_id and self._random.random() < 0.2:
             kind = self._kind(word=True, known=True)
             found = canary(self._random, kind, plain=True)
-            text, encoding = f"{self._bodies.id(slot.name)[:-24]}{found.value}", "id"
+            # Behind the prefix, not in the middle of its letters: there a number is nothing that anybody could tell.
+            prefix = re.match(r"[a-z]+[-_]|", self._bodies.id(slot.name))
+            text, encoding = f"{prefix[0] if prefix else ''}{found.value}", "id"
         elif (slot.is_id and kind.known) or self._random.random() < (0.12 if kind.known else 0.04):
             text, encoding = found.value, "alone"
         else:
