@@ -57,6 +57,9 @@ class Plant:
     address: str
 
 
+_CREDENTIAL = re.compile(r"/tools/[^/]+/(?:authorization|headers)(?:/|$)")
+
+
 @dataclass(frozen=True, slots=True)
 class Planted:
     """A request and what was planted in it."""
@@ -162,7 +165,11 @@ class _Gardener:
     # ----------------------------------------------------------------- where
 
     def _plant(self, slots: list[Slot]) -> None:
-        """Three calls in five can be redacted: nothing is in an id, a number, the path, the query or a header."""
+        """Three calls in five can be redacted: nothing is in an id, a number, the path, the query or a header.
+
+        Nothing is planted where a tool's server gets its credential: that is never rewritten, and counted as one.
+        """
+        slots = [s for s in slots if not _CREDENTIAL.search(s.address)]
         if slots and self._random.random() < 0.6:
             slots = [s for s in slots if s.kind in ("text", "map", "open") and not s.is_id and s.name != "model"]
             self._redactable = bool(slots)
@@ -257,8 +264,6 @@ class _Gardener:
         self._note(found, "file", encoding, slot.address)
 
     def _in_text(self, slot: Slot) -> None:
-        if slot.name == "authorization":
-            return  # what a tool's server gets on purpose: never rewritten, and counted as a credential
         word = bool(slot.pattern)
         kind = self._kind(word=word, known=word)
         found = canary(self._random, kind, plain=word or slot.longest < 64)

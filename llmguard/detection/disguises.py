@@ -28,6 +28,9 @@ PLANT = b" " + b"a" * SHORTEST
 _ESCAPED = re.compile(
     r"(?:%[0-9A-Fa-f]{2})+|\\+u00[0-7][0-9A-Fa-f]|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
 )
+_STRINGS = re.compile(_ESCAPED.pattern + r"""|\\+["/nrt]""")
+"""In what was encoded also the short escapes of JSON's strings, at whatever level: nobody walked that JSON."""
+_SHORT = {"n": "\n", "r": "\r", "t": "\t"}
 _TOKENS = re2.compile(rb"[A-Za-z0-9+/_-]{%d,}={0,2}" % SHORTEST)
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
@@ -58,9 +61,10 @@ class View:
         return f"View(<{len(self.text)} chars>)"
 
 
-def views(text: str, data: bytes, tokens: bool) -> Iterator[View]:
-    """Every other way to read a text (``data`` is its UTF-8; ``tokens``: the anchor was seen in it)."""
-    if ("%" in text or "&" in text or "\\u00" in text) and (view := _unescaped(text)):
+def views(text: str, data: bytes, tokens: bool, *, inner: bool = False) -> Iterator[View]:
+    """Every other way to read a text (``data`` is its UTF-8; ``tokens``: the anchor was seen in it; ``inner``: the text
+    itself was encoded)."""
+    if ("%" in text or "&" in text or ("\\" if inner else "\\u00") in text) and (view := _unescaped(text, inner)):
         yield view
     for match in _TOKENS.finditer(data) if tokens else ():
         if (decoded := _unbased(match[0])) is not None:
@@ -68,12 +72,12 @@ def views(text: str, data: bytes, tokens: bool) -> Iterator[View]:
             yield View(decoded, (0,), ((start, start + len(match[0]), False),))
 
 
-def _unescaped(text: str) -> View | None:
+def _unescaped(text: str, inner: bool) -> View | None:
     pieces: list[str] = []
     starts: list[int] = []
     spans: list[tuple[int, int, bool]] = []
     size = end = 0
-    for match in _ESCAPED.finditer(text):
+    for match in (_STRINGS if inner else _ESCAPED).finditer(text):
         decoded = _piece(match[0])
         if decoded is None:
             continue
@@ -92,7 +96,9 @@ def _unescaped(text: str) -> View | None:
 def _piece(escaped: str) -> str | None:
     """A run of percent-escapes, one escape of JSON or one entity, decoded; None if it says nothing else."""
     if escaped[0] == "\\":
-        return chr(int(escaped[-4:], 16))
+        return (
+            chr(int(escaped[-4:], 16)) if len(escaped) > 4 and "u" in escaped else _SHORT.get(last := escaped[-1], last)
+        )
     if escaped[0] == "%":
         return unquote_to_bytes(escaped).decode("utf-8", "replace")
     decoded = html.unescape(escaped)

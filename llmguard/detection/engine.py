@@ -8,7 +8,7 @@ inside the part's text; whatever raises in here reaches the caller.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -57,7 +57,7 @@ class Engine:
         """What a text says as it is written, and what it says once its encodings are undone."""
         found, data, tokens = self._scan(part, work)
         more = []
-        for view in disguises.views(part.text, data, tokens) if depth else ():
+        for view in self._views(part.text, data, tokens, depth):
             for f in self._undisguised(replace(part, text=view.text), work, depth - 1):
                 start, end = view.span(f.start, f.end)
                 more.append(replace(f, start=start, end=end))
@@ -65,6 +65,10 @@ class Engine:
             return found
         plain = [Candidate(f, Rank.MATCHED) for f in found]
         return resolve([*plain, *(Candidate(f, Rank.GUESSED) for f in set(more) - set(found))])
+
+    @staticmethod
+    def _views(text: str, data: bytes, tokens: bool, depth: int) -> Iterator[disguises.View]:
+        return disguises.views(text, data, tokens, inner=depth < disguises.DEPTH) if depth else iter(())
 
     def _scan(self, part: TextPart, work: Work) -> tuple[tuple[Finding, ...], bytes, bool]:
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
+import json
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -45,6 +47,17 @@ def b64(text: str) -> str:
 )
 def test_disguised_address_is_found_where_it_stands(text: str, span: str | None) -> None:
     assert [where for where, _ in found(text)] == [span or text]
+
+
+@pytest.mark.parametrize("disguise", [b64, quote])
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_json_of_json_inside_an_encoding_hides_neither_labels_nor_edges(disguise: Any, levels: int) -> None:
+    """Its short escapes (a tab before a value, quotes around a label) are undone at whatever level they stand."""
+    for inner in (["name\tssn\nJo\t345-97-6840\n"], {"password": "Zq8OV713PQo74x"}):
+        text = json.dumps(inner)
+        for _ in range(levels - 1):
+            text = json.dumps({"x": text})
+        assert found(disguise(text)), (levels, inner)
 
 
 def test_digits_with_escaped_blanks_are_found() -> None:
