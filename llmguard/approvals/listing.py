@@ -48,8 +48,9 @@ def page(
         where, values = f"tenant = ? AND id IN ({union})", [tenant, *(_each(names, values, wanted.limit + 1))]
     sql = f"SELECT * FROM approvals WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608  our own words only
     rows = tx.all(sql, *values, wanted.limit + 1)
-    shown = [record.from_row(tx, vault, r) for r in rows[: wanted.limit] if record.genuine(vault, r)]
-    return tuple(shown), rows[wanted.limit - 1]["id"] if len(rows) > wanted.limit else None
+    return record.from_rows(tx, vault, tenant, rows[: wanted.limit]), rows[wanted.limit - 1]["id"] if len(
+        rows
+    ) > wanted.limit else None
 
 
 def _each(names: Sequence[str], values: Sequence[Any], limit: int) -> list[Any]:
