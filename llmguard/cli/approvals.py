@@ -204,7 +204,7 @@ def _news(client: ControlClient, approval: dict[str, Any], end: float | None) ->
         news = client.get(f"/approvals/{approval['id']}/wait", version=int(approval["version"]), timeout=left)
     except GuardUnavailable as e:
         click.echo(f"llmguard: {e.message}; trying again", err=True)
-        time.sleep(2 if end is None else max(0.0, min(2, end - time.monotonic())))
+        time.sleep(2 if end is None else max(0.0, min(2, end - time.monotonic())))  # else it is asked without a pause
         return approval
     return dict(news)
 

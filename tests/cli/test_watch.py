@@ -80,13 +80,14 @@ def test_what_another_decides_meanwhile_ends_the_question(desk: Desk, sitting: C
 
 
 def test_the_person_behind_a_request_reads_why_nothing_was_voted(desk: Desk, sitting: Callable[..., Terminal]) -> None:
-    desk.hold()
+    approval = desk.hold()
     with sitting(ANN, "watch") as ann:
         ann.until("all read")
         ann.type("a")
         ann.until("y/N")
         ann.type("y")
         ann.until("nothing was voted: you are behind this request")
+    assert desk.get(approval).votes == ()
 
 
 def test_nothing_that_others_wrote_steers_the_terminal(desk: Desk, sitting: Callable[..., Terminal]) -> None:

@@ -22,7 +22,7 @@ def client(plane: Plane, who: str) -> httpx.Client:
 
 def meanwhile(work: Callable[[], Any]) -> threading.Thread:
     def later() -> None:
-        time.sleep(0.5)
+        time.sleep(0.5)  # so that the poll is waiting by then
         work()
 
     thread = threading.Thread(target=later)
@@ -137,7 +137,7 @@ def test_whoever_hangs_up_waits_no_more(plane: Plane) -> None:
                 ann.get(path, timeout=0.05)
             except httpx.TimeoutException:
                 continue
-        time.sleep(0.5)
+        time.sleep(0.5)  # the server notices who hung up a moment later
         assert ann.get(f"/approvals/{approval.id}/wait?version=1&timeout=0").status_code == 200
         assert ann.get(f"/approvals/{approval.id}/wait?version=1&timeout=1").status_code == 200
 
