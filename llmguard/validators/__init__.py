@@ -1,0 +1,21 @@
+"""Validators: checksums and formats by name, pure functions of the matched text.
+
+Owns: what a value must satisfy beyond its pattern, each with its source. Never does: searching, I/O, keeping a value.
+Invariant: True means proved by a checksum or a parser, False drops the finding, None cannot say. Each is linear in the
+length of its value, and raises nothing on any text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from llmguard.validators import contact, financial, national, network, secrets
+from llmguard.validators.base import Validator
+
+VALIDATORS: Mapping[str, Validator] = MappingProxyType(
+    {**financial.VALIDATORS, **national.VALIDATORS, **contact.VALIDATORS, **network.VALIDATORS, **secrets.VALIDATORS}
+)
+"""Every validator that a catalogue entry may name."""
+
+__all__ = ["VALIDATORS", "Validator"]
