@@ -172,6 +172,10 @@ class Settings:
     """Forward the caller's own provider key instead of ``lg_`` keys (a weaker mode)."""
     detectors: tuple[Path, ...] = ()
     """Further detector files."""
+    match: tuple[Path, ...] = ()
+    """Match files: records of the company's own, which ``llmguard match build`` makes (see docs/internal-data.md)."""
+    match_key: Path | None = None
+    """File of the key that they were built under; default: the installation's own key."""
     secret_tools: tuple[str, ...] = ()
     """Tools whose arguments may receive secrets that came from system or tool text."""
     names: bool | None = None
@@ -302,11 +306,12 @@ def _from_file(path: Path | None) -> dict[str, Any]:
         if name not in _FIELDS:
             near = difflib.get_close_matches(name, _FIELDS, 1)
             raise ConfigError(f"{path}: no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    for name in ("data", "checkpoints", "credentials", "upstream_ca", "upstream_cert"):
+    for name in ("data", "checkpoints", "credentials", "match_key", "upstream_ca", "upstream_cert"):
         if name in values:
             values[name] = path.parent / Path(_text(name, values[name])).expanduser()
-    if "detectors" in values and isinstance(values["detectors"], list):
-        values["detectors"] = [path.parent / Path(_text("detectors", v)).expanduser() for v in values["detectors"]]
+    for name in ("detectors", "match"):
+        if isinstance(values.get(name), list):
+            values[name] = [path.parent / Path(_text(name, v)).expanduser() for v in values[name]]
     return values
 
 
@@ -331,7 +336,7 @@ def _typed(name: str, value: Any) -> Any:
             items = [v for v in value.split(",") if v] if isinstance(value, str) else value
             if not isinstance(items, (list, tuple)):
                 raise TypeError
-            made = {"oidc": OidcProvider.of, "issuers": TokenIssuer.of, "detectors": Path}.get(name)
+            made = {"oidc": OidcProvider.of, "issuers": TokenIssuer.of, "detectors": Path, "match": Path}.get(name)
             return tuple(made(v) for v in items) if made else tuple(items)
         if kind is Path:
             return Path(value).expanduser()

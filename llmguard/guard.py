@@ -21,7 +21,7 @@ from llmguard import audit, catalogue, identity
 from llmguard.actions import Action, Actions, Block, Terms
 from llmguard.approvals import SWEEP, UNDECIDED, Approvals, WaitingRoom, rules
 from llmguard.config import DATABASE, Settings, load
-from llmguard.detection import Engine, Scanner, chosen
+from llmguard.detection import Engine, Scanner, chosen, match
 from llmguard.effects import (
     AwaitApproval,
     Claim,
@@ -135,7 +135,11 @@ class Guard:
         self.vault = Vault(Keyring.open(self.settings.data / "keys"))
         self.store = Store(self.settings.data / DATABASE, timeout=self.settings.lock_timeout)
         self.scanner = Scanner(
-            Engine(catalogue.load(self.settings.detectors), cache=self.settings.data / "cache"),
+            Engine(
+                catalogue.load(self.settings.detectors),
+                cache=self.settings.data / "cache",
+                matcher=match.configured(self.settings),
+            ),
             chosen(self.settings.names),
             budget=self.settings.names_budget,
         )
@@ -419,7 +423,7 @@ class Guard:
         match effect:
             case Scan(call, parts, answer):
                 if answer:
-                    return Scanned(self.scanner.engine.scan(parts))
+                    return Scanned(self.scanner.ruled(parts, call.principal))
                 return self.scanner.submit(parts, call.principal)
             case LoadGrants(call, scopes):
                 # Behind what is under way: a caller may refer to an answer whose outcome is about to be recorded.

@@ -56,6 +56,10 @@ class Keyring:
         folder.mkdir(mode=0o700, exist_ok=True)
         return cls({kind: _read_or_create(folder / f"{kind}.json") for kind in KINDS})
 
+    def match(self, tenant: str) -> tuple[bytes, ...]:
+        """What the tenant's match files are built and read under: of the newest tag key, then of older ones."""
+        return tuple(self._derive("tag", i, tenant, "match") for i in reversed(range(self.epochs())))
+
     def epochs(self) -> int:
         return len(self._keys["tag"])
 
@@ -91,7 +95,19 @@ def _derived(material: bytes, info: str) -> bytes:
 
 def _read_or_create(path: Path) -> tuple[bytes, ...]:
     if not path.exists():
-        _create(path, {"keys": [base64.b64encode(secrets.token_bytes(32)).decode()]})
+        make_key(path)
+    return read_keys(path)
+
+
+def make_key(path: Path) -> None:
+    """A key file with a fresh key (0600). One that is there stays as it is."""
+    _create(path, {"keys": [base64.b64encode(secrets.token_bytes(32)).decode()]})
+
+
+def read_keys(path: Path) -> tuple[bytes, ...]:
+    """The keys of a file, oldest first. Raises ConfigError if there is none, or if others can read it."""
+    if not path.is_file():
+        raise ConfigError(f"{path} is no key file")
     if path.stat().st_mode & 0o077:
         raise ConfigError(f"{path} can be read by others; run: chmod 600 {path}")
     try:

@@ -16,7 +16,7 @@ from llmguard.errors import ConfigError, LLMGuardError
 COMMANDS = {
     "demo": "demo:demo",
     "serve": "serve:serve",
-    "scan": "text:scan",
+    "scan": "scan:scan",
     "redact": "text:redact",
     "keys": "people:keys",
     "users": "people:users",

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 from llmguard.catalogue import anchor_of, fill, spans
 from llmguard.detection import disguises
 from llmguard.detection.automaton import Automaton
+from llmguard.detection.match import Matcher
 from llmguard.detection.resolve import Candidate, Rank, resolve
-from llmguard.detection.verify import MAX_LABELLED, Hit, Rule, Text, Work, context_anchor
+from llmguard.detection.verify import MAX_LABELLED, Hit, Note, Rule, Text, Verdict, Work, context_anchor, word_pattern
 from llmguard.errors import UnscannableRequest
 from llmguard.model import Detector, Finding, TextPart
 
@@ -28,8 +29,11 @@ _MAX_LABEL = 128
 class Engine:
     """Every detector at once. Safe for threads and after a fork; ``cache`` is a private folder for the automaton."""
 
-    def __init__(self, detectors: Sequence[Detector], cache: Path | None = None) -> None:
-        """Raises ConfigError if an anchor is refused."""
+    def __init__(
+        self, detectors: Sequence[Detector], cache: Path | None = None, matcher: Matcher | None = None
+    ) -> None:
+        """``matcher`` looks for the company's own records. Raises ConfigError if an anchor is refused."""
+        self._matcher = matcher
         self.detectors = tuple(detectors)
         anchors: dict[bytes, int] = {}
         self._rules = tuple(Rule(d, i, _words_of(d, anchors)) for i, d in enumerate(self.detectors))
@@ -42,6 +46,7 @@ class Engine:
         self._tokens = anchors.setdefault(disguises.ANCHOR, len(anchors))
         self._by_anchor = tuple(map(tuple, by_anchor))
         self._with_keywords = tuple(r for r in self._rules if r.keywords)
+        self._keywords = word_pattern(sorted({w for d in self.detectors for w in d.keywords}))
         plants = [*_plants(self._by_anchor, self._rules), (self._tokens, disguises.PLANT)]
         self.automaton = Automaton(tuple(anchors), plants, cache, once=(disguises.ANCHOR,))
 
@@ -79,34 +84,103 @@ class Engine:
         runs = self.automaton.scan(label + data if label else data)
         tokens = runs.pop(self._tokens, None) is not None
         value = bool(label) and len(part.text) <= MAX_LABELLED and "\n" not in part.text
-        if not runs and not value:
+        matched = self._matcher.find(part.text) if self._matcher is not None else ()
+        if not runs and not value and not matched:
             return (), data, tokens
         text = Text(label + data, len(label), runs, work)
+        found = self._believed(text, part.label if value else "")
+        findings = self._findings(part.text, data, len(label), found, matched) if found or matched else ()
+        return findings, data, tokens
+
+    def _believed(self, text: Text, label: str) -> list[Hit]:
+        """What rules believe; under a ``label``, the whole text may be a value."""
         found: list[Hit] = []
-        for anchor, ends in runs.items():
+        for anchor, ends in text.runs.items():
             for rule in self._by_anchor[anchor]:
                 rule.look(text, ends, found)
-        if value:
-            self._whole(part.label, text, found)
-        return (self._findings(part.text, data, len(label), found) if found else ()), data, tokens
+        if label:
+            self._whole(label, text, found)
+        return found
 
     def _whole(self, label: str, text: Text, found: list[Hit]) -> None:
         """Asks the rules that have a keyword which the label is."""
         words = _CAMEL.sub(" ", label[:_MAX_LABEL]).encode("utf-8", "replace")
+        if self._keywords is None or not self._keywords.found(words):
+            return
         for rule in self._with_keywords:
             if rule.keywords is not None and rule.keywords.found(words):
                 rule.whole(text, found)
 
-    def _findings(self, text: str, data: bytes, shift: int, hits: Sequence[Hit]) -> tuple[Finding, ...]:
-        """Hits of ``shift`` bytes further right become findings in code points; overlaps are resolved."""
-        place = _code_points(text, data, {b - shift for hit in hits for b in hit[:2]})
-        candidates = []
+    def explain(self, text: str) -> list[Explanation]:
+        """What every rule that looked at ``text`` as it is written thought of it, in the text's order.
+
+        A rule whose anchor hit without its pattern is told once, where it hit last. Raises: UnscannableRequest.
+        """
+        part = TextPart(text, "text")
+        findings, data, _ = self._scan(part, Work())
+        runs = self.automaton.scan(data)
+        runs.pop(self._tokens, None)
+        notes: list[Note] = []
+        looked = Text(data, 0, runs, Work(), notes=notes)
+        self._believed(looked, "")
+        judged = {n.rule for n in notes}
+        for anchor, ends in runs.items():
+            rules = (r for r in self._by_anchor[anchor] if r.order not in judged)
+            notes += [Note(ends[-1], ends[-1], r.order, Verdict.SHAPE) for r in rules if not r.detector.needs_context]
+        place = _code_points(data, {b for n in notes for b in n[:2]})
+        return sorted(
+            (_explained(n, place[n.start], place[n.end], self.detectors[n.rule], findings) for n in notes),
+            key=lambda e: (e.start, e.end, e.detector),
+        )
+
+    def _findings(
+        self, text: str, data: bytes, shift: int, hits: Sequence[Hit], matched: Sequence[tuple[Finding, int]] = ()
+    ) -> tuple[Finding, ...]:
+        """Hits of ``shift`` bytes further right become findings in code points; overlaps are resolved, also with those
+        of the matcher."""
+        place = None
+        if len(text) != len(data):
+            place = _code_points(data, {b - shift for hit in hits for b in hit[:2]})
+        candidates = [Candidate(f, Rank.VALIDATED, len(self.detectors) + number) for f, number in matched]
         for start, end, confidence, rank, order in hits:
             low, high = (start - shift, end - shift) if place is None else (place[start - shift], place[end - shift])
             d = self.detectors[order]
             finding = Finding(low, high, d.type, d.category, confidence, d.id, d.severity)
             candidates.append(Candidate(finding, rank, order))
-        return resolve(candidates)
+        return resolve(candidates) if len(candidates) > 1 else (candidates[0].finding,)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What one detector thought of a span (code points). ``covered_by`` names the detector whose finding stands there
+    instead, where this one was believed and lost.
+    """
+
+    start: int
+    end: int
+    detector: str
+    verdict: Verdict
+    confidence: float
+    validator: str | None
+    proved: bool | None
+    context: bool
+    covered_by: str = ""
+
+
+def _explained(note: Note, start: int, end: int, detector: Detector, findings: Sequence[Finding]) -> Explanation:
+    winner = next((f.detector for f in findings if f.start < end and start < f.end), "")
+    lost = note.verdict is Verdict.FOUND and winner != detector.id
+    return Explanation(
+        start,
+        end,
+        detector.id,
+        note.verdict,
+        note.confidence,
+        detector.validator,
+        note.proved,
+        note.context,
+        winner if lost else "",
+    )
 
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-./]+")
@@ -122,10 +196,8 @@ def _words_of(detector: Detector, anchors: dict[bytes, int]) -> int:
     return anchors.setdefault(context_anchor(detector.context), len(anchors)) if detector.context else -1
 
 
-def _code_points(text: str, data: bytes, offsets: set[int]) -> dict[int, int] | None:
-    """Byte offset → code point offset; None where both are the same. One pass, however many offsets."""
-    if len(text) == len(data):
-        return None
+def _code_points(data: bytes, offsets: set[int]) -> dict[int, int]:
+    """Byte offset → code point offset. One pass, however many offsets."""
     place, count = {0: 0}, 0
     for low, high in pairwise([0, *sorted(offsets - {0})]):
         count += len(data[low:high].decode("utf-8", "ignore"))

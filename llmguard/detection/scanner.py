@@ -11,11 +11,9 @@ window.
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import os
 import re
-import secrets
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +21,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from llmguard.detection.engine import Engine
+from llmguard.detection.memory import Found, Memory, salt
 from llmguard.detection.names import INSTALL, Names, Reading, available
 from llmguard.errors import ConfigError, GuardUnavailable
 from llmguard.model import DEFAULT_TENANT, Finding, Principal, Scanned, TextPart
@@ -37,13 +36,13 @@ PLANNED = 8
 BACKLOG = 4
 """Budgets that may wait for one principal; ``BACKLOG`` times as many for all together."""
 REMEMBERED = 100_000
-"""Findings and texts that are remembered."""
+"""Findings and texts that are remembered, of the rules and of the model each."""
+WORTH = 512
+"""Characters from which on remembering a text is cheaper than asking the rules again."""
 NOT_INSTALLED = f"names and addresses of people are not looked for: {INSTALL}, or set names = false"
 _LABELLED = 256
 _WORD = re.compile(r"[^\W_]+")
 _LOCAL = Principal("local", DEFAULT_TENANT, "service", "local")
-
-Found = tuple[Finding, ...]
 
 
 def chosen(wanted: bool | None) -> Names | None:
@@ -73,12 +72,12 @@ class Scanner:
         self.engine = engine
         self.names = names
         self._budget = budget
-        self._key = secrets.token_bytes(32)
         self._reset()
 
     def _reset(self) -> None:
         self._process = os.getpid()
-        self._memory = _Memory(REMEMBERED)
+        self._memory = Memory(REMEMBERED)
+        self._ruled = Memory(REMEMBERED)
         self._queue = _Queue(BACKLOG * self._budget, min(WORKERS, os.cpu_count() or 1))
 
     @property
@@ -100,7 +99,7 @@ class Scanner:
 
         Raises: UnscannableRequest for a text that is not well-formed Unicode.
         """
-        rules = self.engine.scan(parts)
+        rules = self.ruled(parts, principal)
         if self.names is None:
             return rules
         survey = self._survey(parts, principal, self.names, None)
@@ -114,7 +113,7 @@ class Scanner:
 
         Raises: UnscannableRequest; GuardUnavailable if too much is waiting already.
         """
-        rules = self.engine.scan(parts)
+        rules = self.ruled(parts, principal)
         names = self.names
         if names is None:
             return Scanned(rules)
@@ -133,6 +132,24 @@ class Scanner:
         self._queue.put(principal.id, job, windows)
         return job.future
 
+    def ruled(self, parts: Sequence[TextPart], principal: Principal) -> tuple[Found, ...]:
+        """What rules alone find in each part. Long parts that came before are not looked at again.
+
+        Raises: UnscannableRequest for a text that is not well-formed Unicode.
+        """
+        whose = salt(principal.tenant)
+        return tuple(self._ruled_part(part, whose) for part in parts)
+
+    def _ruled_part(self, part: TextPart, whose: bytes) -> Found:
+        if len(part.text) < WORTH:
+            return self.engine.scan((part,))[0]
+        key = self._ruled.key(whose, part.label, part.text)
+        found = self._ruled.get(key)
+        if found is None:
+            found = self.engine.scan((part,))[0]
+            self._ruled.put(key, found)
+        return found
+
     # ----------------------------------------------------------------- one call
 
     def _survey(self, parts: Sequence[TextPart], principal: Principal, names: Names, limit: int | None) -> _Survey:
@@ -141,14 +158,14 @@ class Scanner:
         ``limit``: characters that are looked at line by line.
         """
         survey = _Survey([None] * len(parts), {}, {})
-        salt = hashlib.blake2b(principal.tenant.encode(), digest_size=16).digest()
+        whose = salt(principal.tenant)
         left = limit
         for i in reversed(range(len(parts))):
             part = parts[i]
             if not _may_hold_names(part):
                 continue
             prefix, text = _prefixed(part)
-            key = hashlib.blake2b(b"%d:%s" % (prefix, text.encode()), key=self._key, person=salt).digest()
+            key = self._memory.key(whose, str(prefix), text)
             known = self._memory.get(key)
             survey.known[i] = known
             if known is None:
@@ -261,36 +278,6 @@ def _load(names: Names) -> None:
         names.load()
     except Exception as e:  # noqa: BLE001  the process lives on: /readyz tells, calls that need names are refused
         log.error("the names model cannot be loaded (%s): calls that need it are refused", type(e).__name__)
-
-
-# --------------------------------------------------------------------------- memory
-
-
-class _Memory:
-    """Findings by keyed digest; the least recently used go first. A text without findings weighs one."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._weight = 0
-        self._known: OrderedDict[bytes, Found] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: bytes) -> Found | None:
-        with self._lock:
-            found = self._known.get(key)
-            if found is not None:
-                self._known.move_to_end(key)
-            return found
-
-    def put(self, key: bytes, found: Found) -> None:
-        with self._lock:
-            if key in self._known:
-                return
-            self._known[key] = found
-            self._weight += 1 + len(found)
-            while self._weight > self._limit:
-                _, gone = self._known.popitem(last=False)
-                self._weight -= 1 + len(gone)
 
 
 # --------------------------------------------------------------------------- queue

@@ -10,11 +10,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
 import re2
 
-from llmguard.catalogue import Pattern
+from llmguard.catalogue.patterns import UNANCHORED, Pattern
 from llmguard.detection.resolve import Rank
 from llmguard.model import Detector
 from llmguard.validators import VALIDATORS, Validator
@@ -46,6 +47,29 @@ class Work:
     validated: int = 0
 
 
+class Verdict(StrEnum):
+    """Why a candidate was believed, or was not."""
+
+    FOUND = "found"
+    SHAPE = "the pattern does not match here"
+    PRECEDED = "a word directly before it says that it is something else"
+    ALONE = "no context word near it"
+    REFUTED = "the validator refuses it"
+    DOUBTFUL = "the confidence is too low without a context word or proof"
+
+
+class Note(NamedTuple):
+    """What a rule thought of a span (bytes), told only when somebody asks."""
+
+    start: int
+    end: int
+    rule: int
+    verdict: Verdict
+    confidence: float = 0.0
+    proved: bool | None = None
+    context: bool = False
+
+
 class Hit(NamedTuple):
     """A span in bytes that a rule believes, and how much. ``rule`` is its place among the engine's rules."""
 
@@ -71,6 +95,8 @@ class Text:
     said: dict[tuple[int, bytes], bool | None] = field(default_factory=dict)
     named: dict[int, bool] = field(default_factory=dict)
     """By number of context words: whether the label says one."""
+    notes: list[Note] | None = None
+    """What rules thought, if somebody asks."""
 
     def near(self, words: int, low: int, high: int) -> bool:
         """Whether one of these context ``words`` may end from ``low`` to ``high``. No is certain."""
@@ -89,9 +115,9 @@ class Rule:
         "_context",
         "_edge",
         "_groups",
+        "_match",
         "_needs_context",
         "_reach",
-        "_search_in",
         "_unless",
         "_validator",
         "detector",
@@ -105,11 +131,11 @@ class Rule:
         self.order = order
         self.words = words
         pattern = Pattern(detector.pattern)
-        self._search_in = pattern.search
+        self._match = pattern.match
         self._groups = pattern.values or (0,)
         self._validator: Validator | None = VALIDATORS[detector.validator] if detector.validator else None
-        self._context = _words(detector.context)
-        self.keywords = _words(detector.keywords)
+        self._context = word_pattern(detector.context)
+        self.keywords = word_pattern(detector.keywords)
         self._unless = _directly(detector.unless)
         self._needs_context = detector.needs_context
         before, after = detector.reach
@@ -121,11 +147,17 @@ class Rule:
         """Adds the believed spans around ``ends`` to ``found``: first end, last end, … of this rule's anchor, which for
         a rule that needs context are its words. Under a label that says one, the whole text is near.
         """
+        size = len(text.data)
         if self._needs_context and self._named(text):
-            end = len(text.data)
-            self._search(text, text.prefix - 1, end, found, end)  # the blank before it is a boundary
+            self._search(text, text.prefix - 1, size, found, size)  # the blank before it is a boundary
             return
-        for low, high, last in self._windows(len(text.data), ends):
+        if len(ends) == 2:
+            before, after = self._reach
+            low, high = ends[0] - before, ends[1] + after
+            low, high = low if low > 0 else 0, high if high < size else size
+            self._search(text, low, high, found, high if self._needs_context else ends[1])
+            return
+        for low, high, last in self._windows(size, ends):
             self._search(text, low, high, found, high if self._needs_context else last)
 
     def whole(self, text: Text, found: list[Hit]) -> None:
@@ -134,12 +166,9 @@ class Rule:
             self._judge(text, text.prefix, len(text.data), found)
 
     def _windows(self, size: int, ends: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-        """Where to look: start, end, and the end of the last hit inside."""
+        """Where to look, for several runs: start, end, and the end of the last hit inside."""
         before, after = self._reach
         low, high = max(0, ends[0] - before), ends[1] + after
-        if len(ends) == 2:
-            yield low, min(size, high), ends[1]
-            return
         for i in range(2, len(ends), 2):
             start = ends[i] - before
             if start > high:
@@ -153,15 +182,16 @@ class Rule:
 
         Behind ``last`` no match can begin: each holds a hit of its anchor.
         """
-        data, work, position = text.data, text.work, low
+        data, work, position, search = text.data, text.work, low, self._match
         limit = min(len(data), high + _STRETCH)
         while position <= last:
-            spans = self._search_in(data, position, high)
+            spans = search(UNANCHORED, data, position, high)
             match_start, match_end = spans[0]
             work.searches += 1
-            work.examined += (match_end if match_start >= 0 else high) - position
             if match_start < 0:
+                work.examined += high - position
                 return
+            work.examined += match_end - position
             if match_end + self._edge > high and high < limit:
                 high = min(limit, high + max(256, high - match_start))
                 continue
@@ -177,17 +207,28 @@ class Rule:
         data = text.data
         if end <= text.prefix:
             return
+        notes = text.notes
         if self._unless is not None and self._unless.found(data[max(0, start - _DIRECTLY) : start]):
+            if notes is not None:
+                notes.append(Note(start, end, self.order, Verdict.PRECEDED))
             return
         context = self._context is not None and self._in_context(text, start, end)
         if self._needs_context and not context:
+            if notes is not None:
+                notes.append(Note(start, end, self.order, Verdict.ALONE))
             return
-        proved = self._proved(text, data[start:end]) if self._validator is not None else None
+        proved = None if self._validator is None else self._proved(text, data[start:end])
         if proved is False:
+            if notes is not None:
+                notes.append(Note(start, end, self.order, Verdict.REFUTED, 0.0, False, context))
             return
         confidence, rank = self._confidences[bool(proved), context]
-        if confidence >= THRESHOLD:
+        believed = confidence >= THRESHOLD
+        if believed:
             found.append(Hit(max(start, text.prefix), end, confidence, rank, self.order))
+        if notes is not None:
+            verdict = Verdict.FOUND if believed else Verdict.DOUBTFUL
+            notes.append(Note(max(start, text.prefix), end, self.order, verdict, confidence, proved, context))
 
     def _in_context(self, text: Text, start: int, end: int) -> bool:
         """Whether a context word stands near a span, but not inside it, or in the label."""
@@ -235,7 +276,7 @@ def _confidences(base: float) -> dict[tuple[bool, bool], tuple[float, Rank]]:
 
 
 def context_anchor(words: Sequence[str]) -> bytes:
-    """The automaton's expression for what may be one of ``words``: it hits wherever ``_words`` does, and a little more.
+    """The automaton's expression for what may be one of ``words``: it hits wherever ``word_pattern`` does, and more.
 
     Longer words are plain literals, which compile ten times as fast as words with boundaries.
     """
@@ -252,7 +293,7 @@ def _bytewise(word: str) -> str:
     return "".join(c if c.isascii() else r"[\x80-\xff]" * len(c.encode()) for c in _spaced(word))
 
 
-def _words(words: Sequence[str]) -> Pattern | None:
+def word_pattern(words: Sequence[str]) -> Pattern | None:
     """Any of ``words`` as a word, also inside ``snake_case`` and ``camelCase``; plural too."""
     if not words:
         return None

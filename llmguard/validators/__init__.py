@@ -10,11 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from llmguard.validators import contact, financial, national, network, secrets
+from llmguard.validators import contact, financial, national, network, records, secrets, vendors
 from llmguard.validators.base import Validator
 
 VALIDATORS: Mapping[str, Validator] = MappingProxyType(
-    {**financial.VALIDATORS, **national.VALIDATORS, **contact.VALIDATORS, **network.VALIDATORS, **secrets.VALIDATORS}
+    {
+        **financial.VALIDATORS,
+        **national.VALIDATORS,
+        **contact.VALIDATORS,
+        **network.VALIDATORS,
+        **records.VALIDATORS,
+        **secrets.VALIDATORS,
+        **vendors.VALIDATORS,
+    }
 )
 """Every validator that a catalogue entry may name."""
 

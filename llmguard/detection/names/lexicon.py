@@ -1,6 +1,6 @@
-"""The lexicon: words that are common, words that are somebody's name, countries, words of countries' names.
+"""The lexicon: words that are common, words that are somebody's name, towns, countries, words of countries' names.
 
-Read from ``lexicon.txt.gz``, which ``build`` makes from pyspellchecker (MIT) and Faker (MIT). Words are case-folded.
+Read from ``lexicon.txt.gz``; ``build`` makes it and names its sources. Words are case-folded.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Lexicon:
-    """Four sets of case-folded words; a word may be in several (``rose``, ``jordan``)."""
+    """Five sets of case-folded words; a word may be in several (``rose``, ``jordan``)."""
 
     common: frozenset[str]
     people: frozenset[str]
+    towns: frozenset[str]
     countries: frozenset[str]
     lands: frozenset[str]
 
