@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.report import about, say, show
 
 BENCHMARKS = {
-    "hotpath": "rules and secrets against Presidio's patterns and detect-secrets, by text size",
+    "hotpath": "every rule against every peer that is installed; threads, findings, rules, hostile texts",
     "proxy": "the real data plane against a bare pass-through, before an echo upstream on loopback",
     "streams": "first token and events a second of streams of 500 events, beside a bare pass-through",
     "approvals": "thousands that wait for people: list, show, vote, hold, claim; and 500 calls held at once",
@@ -62,6 +62,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("names", nargs="+", choices=list(BENCHMARKS), metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file too")
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each figure (default 2)")
+    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="hotpath: write plots (SVG) into this folder")
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help='accuracy: JSONL files of {"id","text","spans","label"}'
     )

@@ -3,7 +3,8 @@
 ``--data FOLDER`` holds JSONL files of ``{"id", "text", "spans": [[start, end, type]], "label"}``; label ``clean`` or
 ``neg`` says that nothing is to be found. Counted are letters and digits: of gold spans that are covered (recall), of
 covered ones that are gold (precision). Bare places, organisations, dates, titles and the like are neither demanded nor
-held against an engine. A document leaks if any letter or digit of a demanded span is left.
+held against an engine. A document leaks if any letter or digit of a demanded span is left. Documents whose spans are
+null are known to hold something, but not where: they count as found if anything is.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks.hotpath import presidio_recognizers
+from benchmarks.peers import presidio_recognizers
 from benchmarks.report import Row
 from llmguard import catalogue
 from llmguard.detection import Engine, Scanner
@@ -45,6 +46,10 @@ class Counts:
     leaking: int = 0
     clean: int = 0
     touched: int = 0
+    spans: int = 0
+    whole: int = 0
+    unlocated: int = 0
+    flagged: int = 0
 
 
 def run(options: Namespace) -> list[Row]:
@@ -105,11 +110,17 @@ def _row(file: str, engine: str, documents: Sequence[dict[str, Any]], find: Find
         "precision": precision,
         "recall": recall,
         "F2": f2(precision or 0.0, recall) if recall is not None else None,
-        "leak %": 100 * counts.leaking / counts.holding if counts.holding else None,
-        "touched clean %": 100 * counts.touched / counts.clean if counts.clean else None,
+        "leak %": _percent(counts.leaking, counts.holding),
+        "whole %": _percent(counts.whole, counts.spans),
+        "found unlocated %": _percent(counts.flagged, counts.unlocated),
+        "touched clean %": _percent(counts.touched, counts.clean),
         "documents": len(documents),
         "kB/s": sum(len(d["text"]) for d in documents) / 1e3 / seconds,
     }
+
+
+def _percent(part: int, whole: int) -> float | None:
+    return 100 * part / whole if whole else None
 
 
 def f2(precision: float, recall: float) -> float:
@@ -118,15 +129,20 @@ def f2(precision: float, recall: float) -> float:
 
 
 def count(counts: Counts, text: str, spans: Sequence[Sequence[Any]] | None, label: str, found: Sequence[Span]) -> None:
-    """Adds one document. Documents without located spans (null) are not counted."""
+    """Adds one document."""
     if spans is None:
+        counts.unlocated += 1
+        counts.flagged += bool(found)
         return
-    demanded = _characters(text, [(s, e) for s, e, kind in spans if not _SOFT.search(kind.upper())])
+    hard = [(s, e) for s, e, kind in spans if not _SOFT.search(kind.upper())]
+    demanded = _characters(text, hard)
     allowed = _characters(text, [(s, e) for s, e, _ in spans])
     covered = _characters(text, found)
     counts.right += len(demanded & covered)
     counts.wrong += len(covered - allowed)
     counts.missed += len(demanded - covered)
+    counts.spans += len(hard)
+    counts.whole += sum(covered.issuperset(_characters(text, [span])) for span in hard)
     if demanded:
         counts.holding += 1
         counts.leaking += bool(demanded - covered)

@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 Row = Mapping[str, Any]
+Tables = Mapping[str, Sequence[Row]]
+"""Rows by the table's title."""
 
 
 def about(packages: Sequence[str]) -> dict[str, Any]:
@@ -54,20 +56,22 @@ def say(text: str) -> None:
     Console().print(text, highlight=False)
 
 
-def show(facts: Mapping[str, Any], rows: Sequence[Row]) -> None:
-    """Prints the facts, then the rows; every row has the same keys."""
+def show(facts: Mapping[str, Any], rows: Sequence[Row] | Tables) -> None:
+    """Prints the facts, then the rows; every row of a table has the same keys."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=150)  # or a pipe cuts the table at 80
     for name, value in facts.items():
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
         console.print(f"{name}: {text}", highlight=False)
-    table = Table()
-    for name in rows[0]:
-        table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
-    for row in rows:
-        table.add_row(*(_cell(v) for v in row.values()))
-    console.print(table)
+    tables = rows if isinstance(rows, Mapping) else {"": rows}
+    for title, body in tables.items():
+        table = Table(title=title or None, title_justify="left")
+        for name in body[0]:
+            table.add_column(name, justify="left" if isinstance(body[0][name], str) else "right")
+        for row in body:
+            table.add_row(*(_cell(v) for v in row.values()))
+        console.print(table)
 
 
 def _cell(value: Any) -> str:

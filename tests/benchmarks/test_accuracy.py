@@ -14,7 +14,7 @@ from benchmarks.accuracy import Counts, count, f2
 ROOT = Path(__file__).parent.parent.parent
 
 
-def _counts(text: str, spans: list[list[object]], label: str, found: list[tuple[int, int]]) -> Counts:
+def _counts(text: str, spans: list[list[object]] | None, label: str, found: list[tuple[int, int]]) -> Counts:
     counts = Counts()
     count(counts, text, spans, label, found)
     return counts
@@ -38,6 +38,16 @@ def test_bare_places_are_neither_demanded_nor_wrong() -> None:
 def test_what_is_masked_in_a_clean_document_is_wrong_and_touches_it() -> None:
     counts = _counts("plain text", [], "clean", [(0, 5)])
     assert (counts.wrong, counts.clean, counts.touched, counts.holding) == (5, 1, 1, 0)
+
+
+def test_a_document_without_places_counts_as_found_if_anything_is() -> None:
+    assert (_counts("key abc", None, "pos", [(4, 7)]).flagged, _counts("key abc", None, "pos", []).flagged) == (1, 0)
+
+
+def test_a_span_is_whole_if_nothing_of_it_is_left() -> None:
+    spans: list[list[object]] = [[0, 4, "KEY"], [5, 9, "KEY"]]
+    counts = _counts("abcd efgh", spans, "pos", [(0, 4), (5, 8)])
+    assert (counts.spans, counts.whole) == (2, 1)
 
 
 def test_f2_counts_recall_more_than_precision() -> None:
