@@ -6,6 +6,7 @@ Examples:
   python -m benchmarks accuracy --data my-labelled-files
   python -m benchmarks crashes --kills 500
   python -m benchmarks egress --calls 100000 --seed 1
+  python -m benchmarks fuzz --minutes 60 --seed 1
 
 Exit codes: 0 all ran, 1 a benchmark failed, 2 wrong arguments.
 """
@@ -23,11 +24,14 @@ from benchmarks.report import about, say, show
 
 BENCHMARKS = {
     "hotpath": "every rule against every peer that is installed; threads, findings, rules, hostile texts",
+    "match": "a million records of one's own: what they cost a scan, to build and to load",
     "proxy": "the real data plane against a bare pass-through, before an echo upstream on loopback",
     "streams": "first token and events a second of streams of 500 events, beside a bare pass-through",
     "approvals": "thousands that wait for people: list, show, vote, hold, claim; and 500 calls held at once",
     "crashes": "processes killed at random moments while they hold, vote, claim and send; fails if anything is off",
     "egress": "requests made from the API description with canaries everywhere; fails if one arrives at the provider",
+    "fuzz": "texts that nobody thought of, through scan, redact and restore; fails if a property does not hold",
+    "people": "names and addresses: missed by language, reliability of confidence, turns of a chat, 64 callers",
     "accuracy": "masked and leaked characters on labelled files of your own (--data)",
 }
 
@@ -66,17 +70,24 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help='accuracy: JSONL files of {"id","text","spans","label"}'
     )
-    parser.add_argument("--engines", nargs="*", metavar="ENGINE", help="accuracy: only these (rules, names, presidio)")
+    parser.add_argument(
+        "--engines",
+        nargs="*",
+        metavar="ENGINE",
+        help="accuracy: only these (rules, names, thresholds, presidio, rampart, spacy)",
+    )
     parser.add_argument("--waiting", type=int, default=10_000, metavar="N", help="approvals: how many wait at most")
     parser.add_argument("--kills", type=int, default=500, metavar="N", help="crashes: how many processes are killed")
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="crashes: repeats the choices, not the timing; egress: the run"
+        "--seed", type=int, metavar="N", help="crashes: repeats the choices, not the timing; egress, fuzz: the run"
     )
+    parser.add_argument("--minutes", type=float, default=1.0, help="fuzz: for how long (default 1)")
     parser.add_argument("--calls", type=int, default=10_000, metavar="N", help="egress: how many calls, at least")
     parser.add_argument(
         "--operation", action="append", metavar="ID", help="egress: only this operation; may be repeated"
     )
-    parser.add_argument("--number", type=int, metavar="N", help="egress: only the call of this number")
+    parser.add_argument("--number", type=int, metavar="N", help="egress, fuzz: only the call or case of this number")
+    parser.add_argument("--figures", type=Path, metavar="FOLDER", help="people: write the plots as SVG here")
     options = parser.parse_args(arguments)
     if "accuracy" in options.names and (options.data is None or not options.data.is_dir()):
         parser.error("accuracy needs --data FOLDER")

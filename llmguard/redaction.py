@@ -42,6 +42,9 @@ _UNCLOSED = re.compile(rf"[{_SPACES}]{{0,3}}\\{{0,16}}\Z")
 _ESCAPE_BEFORE = re.compile(r"\\(?:[nrtbf]|u[0-9a-fA-F]{4})\Z")
 _JOINED_AFTER = re.compile(r"\\{0,16}_(?:[^\W_]|(?P<end>\Z))|\\{1,16}(?P<slashes>\Z)")
 _BOUNDARY = re.compile(r"\\+|\[|(?<![^\W_])[A-Za-z0-9]|(?<=\\[nrtbf])[A-Za-z0-9]|(?<=\\u[0-9a-fA-F]{4})[A-Za-z0-9]")
+_NAME_WORD = re.compile(r"[^\W\d_]+")
+_FORM = 4
+"""Characters that a shorter form of a name adds to the tag of its person."""
 _DROPPED = "_- \t\u00a0\u2010\u2011[\\"
 _LEGAL = _DROPPED + "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _CANONICAL = {ord(c): None for c in _DROPPED}
@@ -81,7 +84,7 @@ def redact(
     """
     texts: dict[int, str] = {}
     exposed: list[tuple[TextPart, Finding]] = []
-    mint = _Mint(vault, tenant, parts, taken)
+    mint = _Mint(vault, tenant, parts, taken, linked(people(parts, findings)))
     for index, (part, found) in enumerate(zip(parts, findings, strict=True)):
         if found and part.redactable:
             texts[index] = _replaced(part, found, mint)
@@ -123,13 +126,59 @@ def _replaced(part: TextPart, found: Sequence[Finding], mint: _Mint, bare: bool 
     return "".join(pieces)
 
 
-class _Mint:
-    """Placeholders of one call: unique, and unlike anything that the call's own text looks like."""
+def people(parts: Sequence[TextPart], findings: Sequence[Sequence[Finding]]) -> frozenset[str]:
+    """What people are called in a call."""
+    pairs = zip(parts, findings, strict=True)
+    return frozenset(p.text[f.start : f.end] for p, found in pairs for f in found if f.type == "PERSON")
 
-    def __init__(self, vault: Vault, tenant: str, parts: Sequence[TextPart], taken: frozenset[str]) -> None:
+
+def linked(names: Iterable[str]) -> dict[str, str]:
+    """Which of ``names`` is a shorter form of which other one: ``Jane`` and ``J. Doe`` of ``Jane Doe``.
+
+    A form that fits several people (``Doe`` of Jane and of John) is linked to none of them.
+    """
+    words = {name: tuple(_NAME_WORD.findall(name.casefold())) for name in names}
+    holders: dict[str, list[str]] = {}
+    for name, parts in words.items():
+        if len(parts) > 1:
+            for key in {part for word in parts for part in (word, word[0])}:
+                holders.setdefault(key, []).append(name)
+    links = {}
+    for name, parts in words.items():
+        fits = [w for w in holders.get(parts[-1], ()) if _is_form(parts, words[w])] if parts else []
+        whole = [w for w in fits if not any(w != x and _is_form(words[w], words[x]) for x in fits)]
+        if len({words[w] for w in whole}) == 1 and words[whole[0]] != parts:
+            links[name] = min(whole)
+    return links
+
+
+def _is_form(parts: Sequence[str], whole: Sequence[str]) -> bool:
+    """Whether every word of ``parts`` stands for one of ``whole``, in order; an initial stands for its word."""
+    if len(parts) > len(whole) or all(len(part) == 1 for part in parts):
+        return False
+    rest = iter(whole)
+    return all(any(word == part or (len(part) == 1 and word[0] == part) for word in rest) for part in parts)
+
+
+class _Mint:
+    """Placeholders of one call: unique, and unlike anything that the call's own text looks like.
+
+    The tag of a shorter form of a name begins with the tag of the whole name: one person, and each form comes back as
+    it was written.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        tenant: str,
+        parts: Sequence[TextPart],
+        taken: frozenset[str],
+        links: Mapping[str, str],
+    ) -> None:
         self.entries: dict[str, VaultEntry] = {}
         self._vault, self._tenant, self._taken = vault, tenant, taken
         self._parts = parts
+        self._links = links
         self._issued: dict[tuple[str, str], str] = {}
         self._runs: frozenset[str] | None = None
         self._prefixes: dict[int, frozenset[str]] = {}
@@ -147,10 +196,18 @@ class _Mint:
     def _free(self, type_: str, value: str) -> str:
         length = TAG_LENGTH
         while True:
-            name = self._vault.placeholder(self._tenant, type_, value, length)
+            name = self._name(type_, value, length)
             if name not in self._taken and name not in self.entries and not self._looked_like(name):
                 return name
             length += 4 if length > TAG_LENGTH else 2
+
+    def _name(self, type_: str, value: str, length: int) -> str:
+        name = self._vault.placeholder(self._tenant, type_, value, length)
+        whole = self._links.get(value) if type_ == "PERSON" else None
+        if whole is None:
+            return name
+        person = self._vault.placeholder(self._tenant, type_, whole)
+        return f"{person[:-1]}{name[len(type_) + 2 :][: length - TAG_LENGTH + _FORM]}]"
 
     def _looked_like(self, name: str) -> bool:
         tag = name[1:-1].rpartition("_")[2].upper()

@@ -4,7 +4,7 @@
 order. The reasons carry the share of every term, so that they add up to the figure. A distinct value counts once,
 with its most severe finding. Redaction never raises it: a redacted value keeps a twentieth of its weight.
 
-Terms of the design that are not assessed yet stand in the reasons with zero points, by name.
+Terms that are not assessed yet, or that nothing speaks for, stand in the reasons with zero points, by name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmguard.model import Call, Category, Kind, Reason, Risk, Severity, Trust
+from llmguard.model import EVASION, Call, Category, Kind, Reason, Risk, Severity, Trust
 
 SEVERITY: dict[Severity, float] = {"low": 4, "medium": 10, "high": 25, "critical": 45}
 """Points of one distinct value, before confidence."""
@@ -35,7 +35,7 @@ NOT_ASSESSED = {
     "volume": "tokens, rows and people are not counted",
     "uniqueness": "how rare the data is was not assessed",
     "memorization": "repeats in training data are not counted",
-    "evasion": "no disguise was looked for",
+    "evasion": "nothing is hidden behind more than is looked through",
 }
 
 
@@ -96,7 +96,11 @@ def _reasons(
         reasons.insert(0, Reason("unscanned", plain * hidden / base, "a part of the call could not be looked into"))
     for type_, count in sorted(per_type.items()):
         share = math.fsum(_points(e) for e in exposures if e.type == type_) / base
-        reasons.insert(0, Reason("what", plain * share, f"{count} × {type_}"))
+        if type_ == EVASION:
+            reasons = [r for r in reasons if r.term != "evasion"]
+            reasons.append(Reason("evasion", plain * share, f"{count} × hidden behind more than is looked through"))
+        else:
+            reasons.insert(0, Reason("what", plain * share, f"{count} × {type_}"))
     reasons.append(Reason("where", placed - plain, f"sent to a provider of the kind: {trust}"))
     reasons.append(Reason("use", total - placed, f"what happens to it there: {kind}"))
     return tuple(reasons)

@@ -150,6 +150,10 @@ class Vault:
         tag = base64.b32encode(self.digest(tenant, type_, value)).decode().lower()
         return f"[{type_}_{tag[:length]}]"
 
+    def exception(self, tenant: str, type_: str, value: str) -> str:
+        """64 hex digits that name a value of a type, for exceptions alone: nothing else is named so."""
+        return self.digest(tenant, f"exception\x1f{type_}", value).hex()
+
     def request_key(self, tenant: str, pieces: Iterable[bytes]) -> str:
         """A keyed digest over length-prefixed pieces; it joins retries of one request and says nothing else."""
         h = hmac.new(self.keyring.tag(tenant, 0), b"request key v1", "sha256")

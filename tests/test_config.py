@@ -102,3 +102,14 @@ def test_upstream_works_with_and_without_its_version(base: str) -> None:
 
 def test_key_of_the_provider_is_not_shown() -> None:
     assert "hush" not in repr(Settings(upstream_key="hush"))
+
+
+def test_thresholds_of_names_are_numbers_by_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "c.toml", "names_thresholds = {PERSON = 0.8}")
+    assert load(path).names_thresholds == {"PERSON": 0.8}
+    monkeypatch.setenv("LLMGUARD_NAMES_THRESHOLDS", "PERSON=0.6,ADDRESS=0.7")
+    assert load(path).names_thresholds == {"PERSON": 0.6, "ADDRESS": 0.7}
+    monkeypatch.delenv("LLMGUARD_NAMES_THRESHOLDS")
+    for wrong in ("{PERSON = 2}", "{EMAIL = 0.5}", "{PERSON = true}", '"PERSON"', "3"):
+        with pytest.raises(ConfigError, match="names_thresholds must be numbers from 0 to 1"):
+            load(written(tmp_path / "wrong.toml", f"names_thresholds = {wrong}"))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmguard.model import Kind, Severity, Trust
+from llmguard.model import EVASION, Kind, Severity, Trust
 from llmguard.risk import NOT_ASSESSED, Exposure, assess_in
 
 EXPOSURES = st.lists(
@@ -71,6 +71,13 @@ def test_where_it_goes_and_what_is_done_there_matter() -> None:
 def test_terms_that_are_not_assessed_are_named() -> None:
     terms = {r.term: r.points for r in assess_in([], "public", "inference").reasons}
     assert terms == dict.fromkeys(NOT_ASSESSED, 0.0)
+
+
+def test_what_is_hidden_too_deep_is_a_term_of_its_own() -> None:
+    hidden = Exposure("a", EVASION, "internal", "high", 1.0, False)
+    risk = assess_in([hidden], "public", "inference")
+    assert [r.points > 0 for r in risk.reasons if r.term == "evasion"] == [True]
+    assert risk.residual == risk.inherent > 0
 
 
 def test_same_value_counts_once() -> None:

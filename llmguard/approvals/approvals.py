@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Literal, get_args
 
 from llmguard import identity
-from llmguard.approvals import changes, listing, quorum, record, rules, standing
+from llmguard.approvals import changes, exceptions, listing, quorum, record, rules, standing
 from llmguard.approvals.changes import Change
 from llmguard.approvals.listing import Filter
 from llmguard.approvals.outcomes import OUTCOMES, TICKET
@@ -43,6 +43,7 @@ from llmguard.model import (
     Principal,
     Requirement,
     State,
+    VaultEntry,
     Vote,
     new_id,
 )
@@ -66,7 +67,7 @@ class Approvals:
     """The approvals of one installation. ``url``: base of links; ``advisory``: requesters could write the database.
 
     ``max_waiting`` approvals of ``max_waiting_bytes`` may wait for one principal; for ``replay_window`` seconds an
-    answer is kept for retries.
+    answer is kept for retries. Without ``secret_exceptions``, nothing is spent that was held under one for a secret.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Approvals:
         max_waiting: int = 200,
         max_waiting_bytes: int = 256 * 1024 * 1024,
         replay_window: float = 600,
+        secret_exceptions: bool = True,
     ) -> None:
         self._vault = vault
         self._advisory = advisory
@@ -85,6 +87,7 @@ class Approvals:
         self._max_waiting = max_waiting
         self._max_bytes = max_waiting_bytes
         self._replay_ms = int(replay_window * 1000)
+        self._secret_exceptions = secret_exceptions
 
     # ----------------------------------------------------------------- asking
 
@@ -178,6 +181,7 @@ class Approvals:
             revises=former.id if former else "",
             revision=former.revision + 1 if former else 1,
             standing="",
+            exceptions=hold.exceptions,
             escalated=None,
             created=tx.now,
             expires=tx.now + requirement.expires_in * 1000,
@@ -197,18 +201,20 @@ class Approvals:
                 "too much of this caller waits for approval already: decide or cancel some of it first"
             )
 
-    def propose(self, tx: Transaction, person: Person, change: Change, human: str | None = None) -> Approval | None:
+    def propose(
+        self, tx: Transaction, person: Person, change: Change, human: str | None = None, written: bytes | None = None
+    ) -> Approval | None:
         """What a person asks to change: None if it took effect at once, else its approval.
 
         Deactivating oneself and a key for oneself need nobody; everything else needs somebody else. ``human``: who is
-        accountable for a principal that gains by it.
+        accountable for a principal that gains by it. ``written``: what its reviewers are shown raw, where they ask.
         """
         if isinstance(change, KeyChange | PersonChange) and changes.alone(tx, self._vault, person, change):
             identity.apply(tx, self._vault, person.tenant, change, identity.Cause(person.email))
             return None
         if isinstance(change, PolicyChange):
             rules.parsed(change.source)
-        return self.hold(tx, changes.asked(self._vault, person, change, human))
+        return self.hold(tx, changes.asked(self._vault, person, change, human, written))
 
     # ----------------------------------------------------------------- what it is worth
 
@@ -219,6 +225,9 @@ class Approvals:
     def _review(self, tx: Transaction, a: Approval, decision: Decision | None, human: str | None) -> Approval:
         if a.state == "EXECUTING" and gone(a.owner):
             return record.transition(tx, self._vault, a, "INDETERMINATE", by="guard", why="its process is gone")
+        if a.state in WAITING and a.exceptions and not self._still_excepted(tx, a):
+            why = "an exception is over under which something in it was no finding"
+            return record.transition(tx, self._vault, a, "EXPIRED", by="guard", why=why)
         if a.state == "APPROVED" and a.expires > tx.now:
             a = self._still_approved(tx, a, decision, human)
         if a.state in WAITING and a.expires <= tx.now:  # also what is reopened when the time to decide is over
@@ -228,6 +237,9 @@ class Approvals:
                 tx, self._vault, a, "DENIED", by="guard", stricter=decision, why="policy blocks it now"
             )
         return a
+
+    def _still_excepted(self, tx: Transaction, a: Approval) -> bool:
+        return exceptions.still(tx, self._vault, a.tenant, a.exceptions, secrets=self._secret_exceptions)
 
     def _still_approved(self, tx: Transaction, a: Approval, decision: Decision | None, human: str | None) -> Approval:
         if decision is not None and decision.verdict == "block":
@@ -558,6 +570,14 @@ class Approvals:
             raise NotFound("there is no such approval of this caller")
         return record.proposal(tx, self._vault, approval)
 
+    def value(self, tx: Transaction, approval: Approval, placeholder: str) -> VaultEntry:
+        """What stands behind a placeholder of a held call. Raises NotFound."""
+        caller = Principal(approval.principal, approval.tenant, "human", "", approval.human)
+        for entry in placeholders.granted(tx, self._vault, caller, [f"approval:{approval.id}"]):
+            if entry.placeholder.strip("[]") == placeholder.strip().strip("[]"):
+                return entry
+        raise NotFound("there is no such placeholder in this call: copy it from llmguard approvals show")
+
     def report(self, tx: Transaction, approval: Approval) -> Answer | None:
         """What an executed action says of itself, for those who may see it; a provider's answer is its caller's."""
         return record.answer(tx, self._vault, approval) if approval.subject == "action" else None
@@ -593,6 +613,7 @@ def _held(approval: Approval) -> dict[str, Any]:
         "revises": approval.revises,
         "revision": approval.revision,
         "standing": approval.standing,
+        "exceptions": list(approval.exceptions),
         "advisory": approval.advisory,
     }
 

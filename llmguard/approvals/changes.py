@@ -11,8 +11,9 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from llmguard import identity
-from llmguard.approvals import delegations, rules, standing
+from llmguard.approvals import delegations, exceptions, rules, standing
 from llmguard.approvals.delegations import DelegationChange
+from llmguard.approvals.exceptions import SECRET_QUORUM, ExceptionChange
 from llmguard.approvals.rules import PolicyChange
 from llmguard.approvals.standing import StandingChange
 from llmguard.errors import InvalidRequest
@@ -21,7 +22,7 @@ from llmguard.model import Approval, Decision, Egress, Hold, Principal, Reason, 
 from llmguard.store import Transaction
 from llmguard.vault import Vault
 
-Change = identity.Change | DelegationChange | StandingChange | PolicyChange
+Change = identity.Change | DelegationChange | StandingChange | PolicyChange | ExceptionChange
 REQUIREMENT = Requirement(((identity.DEFAULT_GROUP, 1),), expires_in=24 * 3600)
 RULE = "membership"
 OWN_KEYS = 20
@@ -32,11 +33,12 @@ _WORDS: dict[str, type[Any]] = {
     "delegation": DelegationChange,
     "standing_grant": StandingChange,
     "policy": PolicyChange,
+    "exception": ExceptionChange,
 }
 
 
 def word(change: Change) -> str:
-    """What kind of change it is: ``person``, ``key``, ``delegation``, ``standing_grant`` or ``policy``."""
+    """What kind of change it is: ``person``, ``key``, ``delegation``, ``standing_grant``, ``policy``, ``exception``."""
     return next(name for name, kind in _WORDS.items() if type(change) is kind)
 
 
@@ -54,7 +56,7 @@ def decode(content: bytes) -> Change:
             raise InvalidRequest("this change has a field that no change has")
         change: Change = kind(**{name: _frozen(value) for name, value in values.items()})
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise InvalidRequest("this is no change of people, keys, delegations, grants or policy") from None
+        raise InvalidRequest("this is no change of people, keys, delegations, grants, policy or exceptions") from None
     return change
 
 
@@ -76,11 +78,16 @@ def alone(tx: Transaction, vault: Vault, person: Person, change: Change) -> bool
     return change.email == person.email and before is not None and not change.active and change.groups == before.groups
 
 
-def asked(vault: Vault, person: Person, change: Change, human: str | None = None) -> Hold:
-    """What ``person`` asks somebody else to approve: the change itself. ``human``: who is behind its gainer."""
+def asked(vault: Vault, person: Person, change: Change, human: str | None = None, written: bytes | None = None) -> Hold:
+    """What ``person`` asks somebody else to approve: the change itself. ``human``: who is behind its gainer.
+
+    ``written`` is what reviewers see raw, if that says more than the change.
+    """
     body = encode(change)
     principal = Principal(f"person:{person.email}", person.tenant, "human", person.email, person.email)
     groups = change.groups if isinstance(change, StandingChange) else REQUIREMENT.groups
+    if isinstance(change, ExceptionChange) and change.secret:
+        groups = ((identity.DEFAULT_GROUP, SECRET_QUORUM),)
     needed = Requirement(groups, expires_in=REQUIREMENT.expires_in)
     return Hold(
         principal=principal,
@@ -88,7 +95,7 @@ def asked(vault: Vault, person: Person, change: Change, human: str | None = None
         operation=f"{word(change)}.change",
         request_key=vault.request_key(person.tenant, [b"change", principal.id.encode(), body]),
         egress=Egress("llmguard", "", person.tenant, "CHANGE", (), body),
-        original=body,
+        original=body if written is None else written,
         decision=Decision(
             "require_approval", RULE, "built-in", "what may be called and decided changes by two", needed
         ),
@@ -119,5 +126,7 @@ def carry_out(tx: Transaction, vault: Vault, approval: Approval, change: Change)
             standing.apply(tx, vault, approval.tenant, change, cause)
         case PolicyChange():
             rules.apply(tx, vault, approval.tenant, change, cause)
+        case ExceptionChange():
+            exceptions.apply(tx, vault, approval.tenant, change, cause)
         case _:
             identity.apply(tx, vault, approval.tenant, change, cause)

@@ -88,6 +88,7 @@ def _facts(a: Approval) -> dict[str, Any]:
         "revises": a.revises,
         "revision": a.revision,
         "standing": a.standing,
+        "exceptions": list(a.exceptions),
         "advisory": a.advisory,
         "created": a.created,
         "updated": a.updated,

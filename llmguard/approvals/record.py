@@ -35,7 +35,8 @@ from llmguard.vault import Vault, commitment
 COLUMNS = (
   "tenant", "id", "state", "version", "subject", "kind", "operation", "destination", "principal", "human", "excluded",
   "request_key", "egress_digest", "policy_version", "rule", "requirement", "risk", "findings", "unscanned", "advisory",
-  "call", "revises", "revision", "standing", "escalated", "owner", "created", "expires", "updated", "returned",
+  "call", "revises", "revision", "standing", "exceptions", "escalated", "owner", "created", "expires", "updated",
+  "returned",
 )  # fmt: skip
 """What the attestation covers."""
 _CHANGING = ("state", "version", "updated", "returned", "owner", "requirement", "rule", "policy_version", "expires")
@@ -267,6 +268,7 @@ def _values(a: Approval) -> dict[str, Any]:
         "risk": compact(asdict(a.risk)),
         "findings": compact(dict(a.findings)),
         "unscanned": compact(a.unscanned),
+        "exceptions": compact(a.exceptions),
         "advisory": int(a.advisory),
     }
     return {name: json_[name] if name in json_ else getattr(a, name) for name in COLUMNS}
@@ -281,6 +283,7 @@ def _approval(row: sqlite3.Row, cast_votes: tuple[Vote, ...]) -> Approval:
             **plain,
             "excluded": tuple(json.loads(row["excluded"])),
             "unscanned": tuple(json.loads(row["unscanned"])),
+            "exceptions": tuple(json.loads(row["exceptions"])),
             "requirement": Requirement(**{**requirement, "groups": groups}),
             "risk": Risk(risk["inherent"], risk["residual"], tuple(Reason(**r) for r in risk["reasons"])),
             "findings": json.loads(row["findings"]),

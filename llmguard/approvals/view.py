@@ -70,6 +70,7 @@ def summary(tx: Transaction, approvals: Approvals, approval: Approval, names: Ma
         "revises": approval.revises,
         "revision": approval.revision,
         "standing": approval.standing,
+        "exceptions": list(approval.exceptions),
         "escalated": approval.escalated,
         "created": approval.created,
         "expires": approval.expires,

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from typing import Any
 
-from llmguard.catalogue.convert import Converted, NotConvertible, converted, template, width
+from llmguard.catalogue.convert import Converted, converted
+from llmguard.catalogue.drawn import template
+from llmguard.catalogue.expressions import NotConvertible, width
 from llmguard.catalogue.patterns import Pattern
 from llmguard.catalogue.templates import fill
 from llmguard.errors import ConfigError
@@ -37,11 +39,13 @@ _TIMEOUT = 60.0
 _MAX_BEFORE = 512
 """Bytes before an anchor's end, for what has no end of its own."""
 _SEEDS = (1, 2, 3)
+_ORDER = [f.name for f in fields(Detector)]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of one recognizer or plugin, as ``sources.toml`` has it. One of the first three is set.
+    """What becomes of one recognizer or plugin, as ``sources.toml`` has it. One of the first three is set, or ``ours``
+    beside ``table``.
 
     ``alone`` names the expressions that are believed without a context word (``*`` for all), ``but`` those that are
     left out, each with a reason, though the rest is not, ``parts`` those of another table. ``least``
@@ -86,9 +90,9 @@ def decisions() -> Decisions:
     for package in TABLES:
         sources[package] = {}
         for name, entry in document[package].items():
-            if set(entry) - known or sum(k in entry for k in ("ours", "table", "excluded")) != 1:
-                raise ConfigError(f"sources.toml: {name}: one of ours, table and excluded, beside {sorted(known)}")
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+            if set(entry) - known or not any(k in entry for k in ("ours", "table", "excluded")):
+                raise ConfigError(f"sources.toml: {name}: ours, table or excluded, beside {sorted(known)}")
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
             sources[package][name] = Decision(name, **values)
     return Decisions(frozenset(document["generic"]), sources, document["tables"])
 
@@ -167,13 +171,15 @@ def _detector(name: str, table: Mapping[str, Any], members: Members, generic: fr
     """The keys of one detector that looks for everything that its members do."""
     expressions = [_member(e, d) for s, d in members for e in s["expressions"] if d.table_of(e["name"]) == name]
     words = sorted({w.strip().lower() for s, _ in members for w in s["context"]} - generic)
-    made: dict[str, Any] = {k: v for k, v in table.items() if k not in ("words", "example")}
+    made: dict[str, Any] = {k: v for k, v in table.items() if k in _ORDER}
     made["pattern"] = _union([e.converted for e in expressions])
     made["reach"] = [min(_MAX_BEFORE, 16 + max(e.length for e in expressions)), 8]
     if table.get("needs_context"):
         made["context"] = sorted({*words, *table.get("words", ())})
+    else:
+        made["anchor"] = "|".join(sorted({f"(?{'i' * e.converted.caseless}:{e.converted.core})" for e in expressions}))
     word = f"{table['example']}: " if "example" in table else ""
-    texts = _matching(made, [e.example for e in expressions])
+    texts = _matching(made, [e.example for e in expressions if _unmarked(e.example) not in table.get("skip", ())])
     made["match"] = [word + t for t in texts]
     made["no_match"] = [_unmarked(t) for t in texts] if word else [_cut(t) for t in texts]
     return made
@@ -233,16 +239,13 @@ def _cut(text: str) -> str:
 # --------------------------------------------------------------------------- text
 
 
-_ORDER = [f.name for f in fields(Detector)]
-
-
 def _written(detector: Mapping[str, Any]) -> str:
     keys = sorted(detector, key=lambda k: (k in ("match", "no_match"), _ORDER.index(k)))
     return "[[detector]]\n" + "".join(f"{k} = {_toml(k, detector[k])}\n" for k in keys)
 
 
 def _toml(key: str, value: Any) -> str:
-    if key == "pattern":
+    if key in ("pattern", "anchor"):
         return f"'''{value}'''"
     if isinstance(value, bool | int | float):
         return str(value).lower()

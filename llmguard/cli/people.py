@@ -37,17 +37,17 @@ def _note(text: str) -> None:
 # --------------------------------------------------------------------------- the data folder
 
 
-def _local(settings: Settings, work: Callable[[Transaction, Vault], T]) -> T:
+def local(settings: Settings, work: Callable[[Transaction, Vault], T]) -> T:
     """One unit of work on the data folder itself, as the owner of the host."""
     vault = Vault(Keyring.open(settings.data / "keys"))
     with closing(Store(settings.data / "llmguard.db")) as store:
         return store.transact(lambda tx: work(tx, vault), durable=True)
 
 
-def _here(settings: Settings) -> bool:
+def here(settings: Settings) -> bool:
     """Whether changes are made on the data folder: it is in bootstrap, or nothing was ever set up nor logged in."""
     if (settings.data / "llmguard.db").exists():
-        return _local(settings, lambda tx, vault: identity.bootstrapping(tx, vault, settings.tenant))
+        return local(settings, lambda tx, vault: identity.bootstrapping(tx, vault, settings.tenant))
     return read_credentials(settings.credentials) is None
 
 
@@ -61,14 +61,18 @@ def _client(settings: Settings) -> ControlClient:
         ) from None
 
 
-def _bootstrap(tx: Transaction, vault: Vault, settings: Settings, change: Change) -> None:
-    """Applies a change alone. Asked again inside the unit of work: bootstrap may have ended a moment ago."""
+def bootstrap_cause(tx: Transaction, vault: Vault, settings: Settings) -> Cause:
+    """Why a change takes effect alone. Asked inside the unit of work: bootstrap may have ended a moment ago."""
     if not identity.bootstrapping(tx, vault, settings.tenant):
         raise Unauthenticated("two people are active by now: llmguard login first")
-    identity.apply(tx, vault, settings.tenant, change, Cause(_operator(), bootstrap=True))
+    return Cause(operator(), bootstrap=True)
 
 
-def _operator() -> str:
+def _bootstrap(tx: Transaction, vault: Vault, settings: Settings, change: Change) -> None:
+    identity.apply(tx, vault, settings.tenant, change, bootstrap_cause(tx, vault, settings))
+
+
+def operator() -> str:
     return f"{identity.OPERATOR}:{os.getuid()}"
 
 
@@ -114,7 +118,7 @@ def add_user(settings: Settings, email: str, groups: tuple[str, ...], no_group: 
         raise click.UsageError("--group and --source provider exclude each other: the identity provider says which")
     chosen = () if no_group or source == "provider" else groups or (identity.DEFAULT_GROUP,)
     change = PersonChange(identity.normal_email(email), identity.normal_groups(chosen), source=source)
-    if not _here(settings):
+    if not here(settings):
         with _client(settings) as client:
             asked = {"email": change.email, "groups": list(change.groups), "source": source or ""}
             result = client.post("/people", asked)
@@ -125,10 +129,10 @@ def add_user(settings: Settings, email: str, groups: tuple[str, ...], no_group: 
         _bootstrap(tx, vault, settings, change)
         if source == "provider":
             return None
-        cause = Cause(_operator(), bootstrap=True)
+        cause = Cause(operator(), bootstrap=True)
         return identity.issue_code(tx, vault, settings.tenant, change.email, cause)
 
-    code = _local(settings, work)
+    code = local(settings, work)
     return _note(_way_in(change.email, source)) if code is None else _print_code(settings, change.email, code)
 
 
@@ -148,9 +152,9 @@ def code_of_user(settings: Settings, email: str) -> None:
         raise LLMGuardError(f"no guard keeps its state in {settings.data}: run this on the guard's host")
 
     def work(tx: Transaction, vault: Vault) -> str:
-        return identity.issue_code(tx, vault, settings.tenant, address, Cause(_operator()))
+        return identity.issue_code(tx, vault, settings.tenant, address, Cause(operator()))
 
-    _print_code(settings, address, _local(settings, work))
+    _print_code(settings, address, local(settings, work))
 
 
 @users.command("password")
@@ -173,11 +177,11 @@ def list_users(settings: Settings, as_json: bool) -> None:
         told = ("email", "active", "source", "created")
         return [{name: getattr(p, name) for name in told} | {"groups": list(p.groups)} for p in found]
 
-    rows = _rows(settings, work, "/people", "people")
+    found = rows(settings, work, "/people", "people")
     if as_json:
-        return click.echo(json.dumps(rows))
+        return click.echo(json.dumps(found))
     shown = table("EMAIL", "GROUPS", "BY", "ACTIVE", "SINCE")
-    for p in rows:
+    for p in found:
         about = (visible(p["email"]), visible(", ".join(p["groups"])), visible(p["source"]))
         shown.add_row(*about, "yes" if p["active"] else "no", moment(p["created"]))
     return console().print(shown)
@@ -189,7 +193,7 @@ def list_users(settings: Settings, as_json: bool) -> None:
 def deactivate_user(settings: Settings, email: str) -> None:
     """Let a person go: sessions end, votes on what is not spent stop to count. Oneself at once, others by approval."""
     address = identity.normal_email(email)
-    if not _here(settings):
+    if not here(settings):
         with _client(settings) as client:
             result = client.post(f"/people/{segment(address)}/deactivate", {})
         return _note(f"{address} is deactivated") if result["applied"] else _waiting(result["approval"])
@@ -199,16 +203,16 @@ def deactivate_user(settings: Settings, email: str) -> None:
         groups = person.groups if person else ()
         _bootstrap(tx, vault, settings, PersonChange(address, groups, active=False))
 
-    _local(settings, work)
+    local(settings, work)
     return _note(f"{address} is deactivated")
 
 
-def _rows(
+def rows(
     settings: Settings, work: Callable[[Transaction, Vault], list[dict[str, Any]]], path: str, name: str
 ) -> list[dict[str, Any]]:
     """From the control plane where somebody is logged in, else from the data folder."""
     if read_credentials(settings.credentials) is None:
-        return _local(settings, work)
+        return local(settings, work)
     with ControlClient.of(settings) as client:
         return list(client.pages(path, name))
 
@@ -255,7 +259,7 @@ def _limits(scopes: tuple[str, ...], lifetime: int | None) -> dict[str, Any]:
 @click.pass_obj
 def add_key(settings: Settings, /, name: str, human: str | None, **more: Any) -> None:
     """Make a key and print it alone on stdout; it is shown this once."""
-    if not _here(settings):
+    if not here(settings):
         return _ask_for_key(settings, name, human, **more)
 
     def work(tx: Transaction, vault: Vault) -> tuple[str, str]:
@@ -263,7 +267,7 @@ def add_key(settings: Settings, /, name: str, human: str | None, **more: Any) ->
         _bootstrap(tx, vault, settings, change)
         return token, change.id
 
-    token, id_ = _local(settings, work)
+    token, id_ = local(settings, work)
     _note(f"key {id_} ({name}), accountable: {human or 'nobody, so held calls need two reviewers'}")
     _note("callers send it as their API key; it is not shown again")
     return click.echo(token)
@@ -294,7 +298,7 @@ def link_key(settings: Settings, digest: str, human: str, scopes: tuple[str, ...
 
     DIGEST stands in the guard's refusal of the key; it reveals nothing of it. Somebody else approves.
     """
-    if not _here(settings):
+    if not here(settings):
         with _client(settings) as client:
             asked = {"digest": digest, "human": human, **_limits(scopes, lifetime)}
             return _waiting(client.post("/keys/link", asked)["approval"])
@@ -304,7 +308,7 @@ def link_key(settings: Settings, digest: str, human: str, scopes: tuple[str, ...
         _bootstrap(tx, vault, settings, change)
         return change.id
 
-    return _note(f"key {_local(settings, work)}: {visible(human)} is accountable for this provider key")
+    return _note(f"key {local(settings, work)}: {visible(human)} is accountable for this provider key")
 
 
 @keys.command("list")
@@ -316,11 +320,11 @@ def list_keys(settings: Settings, as_json: bool) -> None:
     def work(tx: Transaction, vault: Vault) -> list[dict[str, Any]]:
         return [asdict(k) for k in identity.keys(tx, vault, settings.tenant)]
 
-    rows = _rows(settings, work, "/keys", "keys")
+    known = rows(settings, work, "/keys", "keys")
     if as_json:
-        return click.echo(json.dumps(rows))
+        return click.echo(json.dumps(known))
     shown = table("ID", "NAME", "KIND", "HUMAN", "SCOPES", "SINCE", "EXPIRES", "REVOKED")
-    for k in rows:
+    for k in known:
         words = (k["id"], k["name"], k["kind"], k["human"] or "nobody", " ".join(k["scopes"]) or "all")
         shown.add_row(*map(visible, words), *(moment(k[name]) for name in ("created", "expires", "revoked")))
     return console().print(shown)
@@ -335,5 +339,5 @@ def revoke_key(settings: Settings, id_: str) -> None:
         with ControlClient.of(settings) as client:
             client.post(f"/keys/{segment(id_.upper())}/revoke", {})
     else:
-        _local(settings, lambda tx, vault: identity.revoke_key(tx, vault, settings.tenant, id_.upper(), _operator()))
+        local(settings, lambda tx, vault: identity.revoke_key(tx, vault, settings.tenant, id_.upper(), operator()))
     _note(f"key {visible(id_)} is revoked")

@@ -81,10 +81,12 @@ def scan(  # noqa: PLR0913  one an option
 
 def _scanner(settings: Settings, names: bool | None) -> Any:
     from llmguard import catalogue
-    from llmguard.detection import Engine, Scanner, chosen
+    from llmguard.detection import Engine, Scanner, chosen, match
 
     wanted = settings.names if names is None else names
-    return Scanner(Engine(catalogue.load(settings.detectors)), chosen(wanted))
+    cache = settings.cache or settings.data / "cache"
+    engine = Engine(catalogue.load(settings.detectors), cache=cache, matcher=match.configured(settings))
+    return Scanner(engine, chosen(wanted, settings.names_thresholds))
 
 
 def _ignore(path: Path | None) -> ignore.Ignore:

@@ -134,6 +134,7 @@ def _facts(a: Mapping[str, Any], at: int) -> list[tuple[str, str, str]]:
         *(("needs", need, "") for need in _needs(a, at)),
         ("report", str(a.get("report") or ""), ""),
         ("advance", f"standing grant {a['standing']}" if a.get("standing") else "", ""),
+        ("excepted", "under " + ", ".join(map(str, a["exceptions"])) if a.get("exceptions") else "", ""),
         ("revision", _revision(a), ""),
         ("until", when(a["expires"], at), ""),
         ("digest", str(a["digest"]), ""),

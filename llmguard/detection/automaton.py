@@ -1,4 +1,4 @@
-"""The automaton: one Hyperscan database over every anchor, and its cache on disk.
+"""The automaton: Hyperscan databases over every anchor and every context word, and their cache on disk.
 
 Owns: compiling, caching, scanning bytes. Never does: deciding whether a hit is a finding. Invariant: a database from
 the cache has found every planted example before it is used; on any doubt it is compiled again, because a swapped one
@@ -11,12 +11,14 @@ import contextlib
 import hashlib
 import os
 import platform
+import re
 import stat
 import tempfile
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import hyperscan
@@ -25,6 +27,15 @@ from llmguard.errors import ConfigError
 
 Plants = Sequence[tuple[int, bytes]]
 """Anchor numbers with a text in which that anchor must hit."""
+Words = Mapping[bytes, tuple[int, ...]]
+"""Plain words, in any case, and the numbers of the anchors that each of them hits too. They compile twenty times as
+fast as expressions that hold them."""
+Databases = tuple[Any, ...]
+"""Of expressions, of words, of short words."""
+SHORT = 5
+"""Letters from which on an ASCII word is looked for without what stands before it."""
+_NEVER = b"\\x00llmguard\\x00"
+"""A database must hold something."""
 _MERGE = 64
 """Bytes. Hits of one anchor that end closer together than this become one run: memory stays below the text's length."""
 
@@ -33,30 +44,85 @@ class Automaton:
     """Finds where anchors end. ``scan`` may be called by any number of threads, and after a fork."""
 
     def __init__(
-        self, anchors: Sequence[bytes], plants: Plants = (), cache: Path | None = None, once: Collection[bytes] = ()
+        self,
+        anchors: Sequence[bytes],
+        plants: Plants = (),
+        cache: Path | None = None,
+        once: Collection[bytes] = (),
+        words: Words = MappingProxyType({}),
     ) -> None:
-        """``once``: anchors of which only whether they hit is asked, told once a text.
+        """``once``: anchors of which only whether they hit is asked, told once a text. An empty anchor has words only.
 
         Raises ConfigError if an anchor does not compile. Without a plant for every anchor nothing is cached.
         """
         self._local = threading.local()
+        self._words = _Words(words)
         planted = {i for i, _ in plants} == set(range(len(anchors)))
-        path = _cache_path(cache, anchors) if cache is not None and planted else None
-        loaded = _loaded(path, plants) if path else None
+        path = _cache_path(cache, (*anchors, *words)) if cache is not None and planted else None
+        loaded = _loaded(path, plants, self._words) if path else None
         self.from_cache = loaded is not None
-        self._database = loaded if loaded is not None else compiled(anchors, once)
+        self._databases = loaded if loaded is not None else (compiled(anchors, once), *self._words.compiled())
         if path and loaded is None:
-            _store(path, hyperscan.dumpb(self._database))
+            _store(path, packed(*map(hyperscan.dumpb, self._databases)))
 
     def scan(self, data: bytes) -> dict[int, list[int]]:
         """Anchor number → flat list of runs: first end, last end (byte offsets) of hits that lie close together."""
         try:
             scratch = self._local.scratch
         except AttributeError:
-            scratch = self._local.scratch = hyperscan.Scratch(self._database)
-        runs: dict[int, list[int]] = {}
-        self._database.scan(data, match_event_handler=_note, context=runs, scratch=scratch)
-        return runs
+            scratch = self._local.scratch = tuple(map(hyperscan.Scratch, self._databases))
+        return _runs(self._databases, scratch, self._words, data)
+
+
+class _Words:
+    """Plain words beside the expressions. Long ones are literals; ASCII ones below ``SHORT`` letters want a boundary or a
+    change of case before them, and share one expression, whose hits are told apart by their last letters.
+    """
+
+    def __init__(self, words: Words) -> None:
+        short = {w: n for w, n in words.items() if len(w) < SHORT and w.isascii()}
+        self.long = {w: n for w, n in words.items() if w not in short}
+        self.numbers = tuple(self.long.values())
+        self.short = short
+        self.lengths = tuple(sorted({len(w) for w in short}))
+
+    def compiled(self) -> Databases:
+        return compiled_words(self.long), compiled((_short(self.short),))
+
+
+def _short(words: Collection[bytes]) -> bytes:
+    if not words:
+        return _NEVER
+    plain = "|".join(re.escape(w.decode()) for w in words)
+    titled = "|".join(re.escape(w.decode().capitalize()) for w in words if w[:1].isalpha())
+    return f"(?i:(?:^|[^A-Za-z])(?:{plain})){f'|[a-z](?:{titled})' if titled else ''}".encode()
+
+
+def _runs(databases: Databases, scratch: Any, words: _Words, data: bytes) -> dict[int, list[int]]:
+    runs: dict[int, list[int]] = {}
+    databases[0].scan(data, match_event_handler=_note, context=runs, scratch=scratch[0])
+    if words.long:
+        databases[1].scan(data, match_event_handler=_note_word, context=(runs, words.numbers), scratch=scratch[1])
+    if words.short:
+        ends: list[int] = []
+        databases[2].scan(data, match_event_handler=_note_end, context=ends, scratch=scratch[2])
+        for end in ends:
+            for length in words.lengths:
+                for anchor in words.short.get(data[end - length : end].lower(), ()):
+                    _note(anchor, 0, end, 0, runs)
+    return runs
+
+
+def _note_end(_word: int, _start: int, end: int, _flags: int, ends: list[int]) -> None:
+    ends.append(end)
+
+
+def _note_word(
+    word: int, start: int, end: int, flags: int, context: tuple[dict[int, list[int]], tuple[tuple[int, ...], ...]]
+) -> None:
+    runs, numbers = context
+    for anchor in numbers[word]:
+        _note(anchor, start, end, flags, runs)
 
 
 def _note(anchor: int, _start: int, end: int, _flags: int, runs: dict[int, list[int]]) -> None:
@@ -72,12 +138,37 @@ def _note(anchor: int, _start: int, end: int, _flags: int, runs: dict[int, list[
 def compiled(anchors: Sequence[bytes], once: Collection[bytes] = ()) -> Any:
     """A database of all ``anchors``, numbered in order. Raises ConfigError."""
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    flags = [hyperscan.HS_FLAG_SINGLEMATCH if anchor in once else 0 for anchor in anchors]
+    numbers = [i for i, anchor in enumerate(anchors) if anchor] or [0]
+    expressions = [anchors[i] or _NEVER for i in numbers] if anchors else [_NEVER]
+    flags = [hyperscan.HS_FLAG_SINGLEMATCH if e in once else 0 for e in expressions]
     try:
-        database.compile(expressions=list(anchors), ids=list(range(len(anchors))), flags=flags)
+        database.compile(expressions=expressions, ids=numbers, flags=flags)
     except hyperscan.error as e:
         raise ConfigError(f"Hyperscan rejects the catalogue's anchors: {e}") from None
     return database
+
+
+def compiled_words(words: Collection[bytes]) -> Any:
+    """A database of plain ``words``, numbered in order."""
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    plain = list(words) or [_NEVER]
+    flags = [hyperscan.HS_FLAG_CASELESS] * len(plain)
+    database.compile(expressions=plain, ids=list(range(len(plain))), flags=flags, literal=True)
+    return database
+
+
+def packed(*databases: bytes) -> bytes:
+    """All databases as one piece of bytes, each behind its length."""
+    return b"".join(len(d).to_bytes(8, "big") + d for d in databases)
+
+
+def _unpacked(blob: bytes) -> list[bytes]:
+    databases, at = [], 0
+    while at < len(blob):
+        end = at + 8 + int.from_bytes(blob[at : at + 8], "big")
+        databases.append(blob[at + 8 : end])
+        at = end
+    return databases
 
 
 # --------------------------------------------------------------------------- cache
@@ -85,11 +176,14 @@ def compiled(anchors: Sequence[bytes], once: Collection[bytes] = ()) -> Any:
 
 def _cache_path(folder: Path, anchors: Sequence[bytes]) -> Path | None:
     """Where the database of exactly these anchors lies, on this machine; None if ``folder`` is not private."""
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700, parents=True)
-    if not _private(os.lstat(folder), stat.S_ISDIR):
+    try:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700, parents=True)
+        if not _private(os.lstat(folder), stat.S_ISDIR):
+            return None
+    except OSError:  # a disk that is full or cannot be written
         return None
-    h = hashlib.sha256(b"llmguard automaton v2")
+    h = hashlib.sha256(b"llmguard automaton v3")
     for piece in (version("hyperscan").encode(), platform.machine().encode(), _processor(), *anchors):
         h.update(len(piece).to_bytes(8, "big"))
         h.update(piece)
@@ -109,8 +203,8 @@ def _private(status: os.stat_result, kind: Any) -> bool:
     return kind(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
 
 
-def _loaded(path: Path, plants: Plants) -> Any | None:
-    """The cached database, or None on any doubt: absent, not ours, readable by others, damaged, or blind to a plant."""
+def _loaded(path: Path, plants: Plants, words: _Words) -> Databases | None:
+    """The cached databases, or None on any doubt: absent, not ours, open to others, damaged, or blind to a plant."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -123,19 +217,21 @@ def _loaded(path: Path, plants: Plants) -> Any | None:
     if hashlib.sha256(blob).digest() != digest:  # a torn file; a forged one is what the plants are for
         return None
     try:
-        database = hyperscan.loadb(blob, hyperscan.HS_MODE_BLOCK)
-        return database if _sees(database, plants) else None
+        databases = tuple(hyperscan.loadb(b, hyperscan.HS_MODE_BLOCK) for b in _unpacked(blob))
+        return databases if len(databases) == 3 and _sees(databases, plants, words) else None
     except hyperscan.error:
         return None
 
 
-def _sees(database: Any, plants: Plants) -> bool:
+def _sees(databases: Databases, plants: Plants, words: _Words) -> bool:
     """Whether each planted anchor hits, and no anchor that does not exist does."""
-    scratch = hyperscan.Scratch(database)
+    scratch = tuple(map(hyperscan.Scratch, databases))
     known = {i for i, _ in plants}
     for anchor, text in plants:
-        runs: dict[int, list[int]] = {}
-        database.scan(text, match_event_handler=_note, context=runs, scratch=scratch)
+        try:
+            runs = _runs(databases, scratch, words, text)
+        except IndexError:  # a word that does not exist
+            return False
         if anchor not in runs or not known.issuperset(runs):
             return False
     return True

@@ -8,7 +8,7 @@ inside the part's text; whatever raises in here reaches the caller.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +18,17 @@ from llmguard.detection import disguises
 from llmguard.detection.automaton import Automaton
 from llmguard.detection.match import Matcher
 from llmguard.detection.resolve import Candidate, Rank, resolve
-from llmguard.detection.verify import MAX_LABELLED, Hit, Note, Rule, Text, Verdict, Work, context_anchor, word_pattern
+from llmguard.detection.verify import (
+    MAX_LABELLED,
+    Hit,
+    Note,
+    Rule,
+    Text,
+    Verdict,
+    Work,
+    context_words,
+    word_pattern,
+)
 from llmguard.errors import UnscannableRequest
 from llmguard.model import Detector, Finding, TextPart
 
@@ -34,21 +44,27 @@ class Engine:
     ) -> None:
         """``matcher`` looks for the company's own records. Raises ConfigError if an anchor is refused."""
         self._matcher = matcher
-        self.detectors = tuple(detectors)
-        anchors: dict[bytes, int] = {}
-        self._rules = tuple(Rule(d, i, _words_of(d, anchors)) for i, d in enumerate(self.detectors))
+        self._ruled = len(detectors)
+        self.detectors = (*detectors, *(matcher.detectors if matcher is not None else ()))
+        anchors: dict[Anchor, int] = {}
+        self._rules = tuple(Rule(d, i, _words_of(d, anchors)) for i, d in enumerate(detectors))
         by_anchor: list[list[Rule]] = [[] for _ in anchors]
         for rule in self._rules:
             needy = rule.detector.needs_context  # without a word nothing of its kind is believed: look where they are
             at = rule.words if needy else anchors.setdefault(anchor_of(rule.detector), len(anchors))
             by_anchor += [[] for _ in range(at + 1 - len(by_anchor))]
             by_anchor[at].append(rule)
-        self._tokens = anchors.setdefault(disguises.ANCHOR, len(anchors))
+        self._gates = tuple((anchors.setdefault(a, len(anchors)), 2 << i) for i, a in enumerate(disguises.GATES))
         self._by_anchor = tuple(map(tuple, by_anchor))
         self._with_keywords = tuple(r for r in self._rules if r.keywords)
         self._keywords = word_pattern(sorted({w for d in self.detectors for w in d.keywords}))
-        plants = [*_plants(self._by_anchor, self._rules), (self._tokens, disguises.PLANT)]
-        self.automaton = Automaton(tuple(anchors), plants, cache, once=(disguises.ANCHOR,))
+        gates = ((number, plant) for (number, _), plant in zip(self._gates, disguises.PLANTS, strict=True))
+        plants = [*_plants(self._by_anchor, self._rules), *gates]
+        self._letters = Automaton(
+            (disguises.LETTERS,), ((0, disguises.LETTERS_PLANT),), cache, once=(disguises.LETTERS,)
+        )
+        expressions = tuple(a if isinstance(a, bytes) else b"" for a in anchors)
+        self.automaton = Automaton(expressions, plants, cache, once=disguises.GATES, words=_words(anchors))
 
     def scan(self, parts: Sequence[TextPart], work: Work | None = None) -> tuple[tuple[Finding, ...], ...]:
         """Findings of each part, in the parts' order. ``work`` counts what verification cost.
@@ -56,41 +72,59 @@ class Engine:
         Raises: UnscannableRequest if a text cannot be encoded as UTF-8 (lone surrogates).
         """
         counted = Work() if work is None else work
-        return tuple(self._undisguised(part, counted, disguises.DEPTH) for part in parts)
+        return self.across(parts, tuple(self._undisguised(part, counted) for part in parts), counted)
 
-    def _undisguised(self, part: TextPart, work: Work, depth: int) -> tuple[Finding, ...]:
-        """What a text says as it is written, and what it says once its encodings are undone."""
-        found, data, tokens = self._scan(part, work)
-        more = []
-        for view in self._views(part.text, data, tokens, depth):
-            for f in self._undisguised(replace(part, text=view.text), work, depth - 1):
+    def across(
+        self, parts: Sequence[TextPart], own: tuple[tuple[Finding, ...], ...], work: Work | None = None
+    ) -> tuple[tuple[Finding, ...], ...]:
+        """What was found in each part by itself, and what is cut over neighbouring parts."""
+        edges = disguises.seams(parts) if len(parts) > 1 else None
+        if edges is None:
+            return own
+        crossing = self._undisguised(TextPart(edges.text, ""), Work() if work is None else work)
+        more: dict[int, list[Finding]] = {}
+        for i, finding in edges.findings(parts, crossing, own):
+            more.setdefault(i, []).append(finding)
+        return tuple(_joined(found, more[i]) if i in more else found for i, found in enumerate(own))
+
+    def _undisguised(
+        self, part: TextPart, work: Work, depth: int = disguises.DEPTH, allowance: disguises.Allowance | None = None
+    ) -> tuple[Finding, ...]:
+        """What a text says as it is written, and what it says once its disguises are undone."""
+        found, data, seen = self._scan(part, work)
+        if not seen and depth == disguises.DEPTH:
+            return found
+        left = disguises.Allowance.of(len(data)) if allowance is None else allowance
+        more: list[Finding] = []
+        for view in disguises.views(part.text, seen, left, depth):
+            if isinstance(view, disguises.Beyond):
+                more.append(disguises.evasion(view.start, view.end))
+                continue
+            for f in self._undisguised(replace(part, text=view.text), work, depth - 1, left):
                 start, end = view.span(f.start, f.end)
                 more.append(replace(f, start=start, end=end))
-        if not more:
-            return found
-        plain = [Candidate(f, Rank.MATCHED) for f in found]
-        return resolve([*plain, *(Candidate(f, Rank.GUESSED) for f in set(more) - set(found))])
+        return _joined(found, more)
 
-    @staticmethod
-    def _views(text: str, data: bytes, tokens: bool, depth: int) -> Iterator[disguises.View]:
-        return disguises.views(text, data, tokens, inner=depth < disguises.DEPTH) if depth else iter(())
-
-    def _scan(self, part: TextPart, work: Work) -> tuple[tuple[Finding, ...], bytes, bool]:
+    def _scan(self, part: TextPart, work: Work) -> tuple[tuple[Finding, ...], bytes, int]:
         try:
             data = part.text.encode()
         except UnicodeEncodeError:
             raise UnscannableRequest("a text holds a lone surrogate; send well-formed Unicode") from None
         label = _label(part.label) if part.label else b""
         runs = self.automaton.scan(label + data if label else data)
-        tokens = runs.pop(self._tokens, None) is not None
+        seen = 1 if len(data) > len(part.text) and self._letters.scan(data) else 0
+        for number, bit in self._gates if runs else ():
+            if number in runs:
+                del runs[number]
+                seen |= bit
         value = bool(label) and len(part.text) <= MAX_LABELLED and "\n" not in part.text
         matched = self._matcher.find(part.text) if self._matcher is not None else ()
         if not runs and not value and not matched:
-            return (), data, tokens
+            return (), data, seen
         text = Text(label + data, len(label), runs, work)
         found = self._believed(text, part.label if value else "")
         findings = self._findings(part.text, data, len(label), found, matched) if found or matched else ()
-        return findings, data, tokens
+        return findings, data, seen
 
     def _believed(self, text: Text, label: str) -> list[Hit]:
         """What rules believe; under a ``label``, the whole text may be a value."""
@@ -119,7 +153,8 @@ class Engine:
         part = TextPart(text, "text")
         findings, data, _ = self._scan(part, Work())
         runs = self.automaton.scan(data)
-        runs.pop(self._tokens, None)
+        for number, _ in self._gates:
+            runs.pop(number, None)
         notes: list[Note] = []
         looked = Text(data, 0, runs, Work(), notes=notes)
         self._believed(looked, "")
@@ -141,7 +176,7 @@ class Engine:
         place = None
         if len(text) != len(data):
             place = _code_points(data, {b - shift for hit in hits for b in hit[:2]})
-        candidates = [Candidate(f, Rank.VALIDATED, len(self.detectors) + number) for f, number in matched]
+        candidates = [Candidate(f, Rank.VALIDATED, self._ruled + number) for f, number in matched]
         for start, end, confidence, rank, order in hits:
             low, high = (start - shift, end - shift) if place is None else (place[start - shift], place[end - shift])
             d = self.detectors[order]
@@ -183,6 +218,14 @@ def _explained(note: Note, start: int, end: int, detector: Detector, findings: S
     )
 
 
+def _joined(found: tuple[Finding, ...], more: Sequence[Finding]) -> tuple[Finding, ...]:
+    """What was found, and what was found beneath it: that is a guess where both overlap."""
+    if not more:
+        return found
+    plain = [Candidate(f, Rank.MATCHED) for f in found]
+    return resolve([*plain, *(Candidate(f, Rank.GUESSED) for f in set(more) - set(found))])
+
+
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-./]+")
 
 
@@ -191,9 +234,22 @@ def _label(text: str) -> bytes:
     return text[:_MAX_LABEL].replace("\n", " ").encode("utf-8", "replace") + b": "
 
 
-def _words_of(detector: Detector, anchors: dict[bytes, int]) -> int:
+Anchor = bytes | tuple[bytes, ...]
+"""An expression of the automaton, or context words."""
+
+
+def _words(anchors: Mapping[Anchor, int]) -> dict[bytes, tuple[int, ...]]:
+    """Each context word with the anchors that it belongs to."""
+    words: dict[bytes, tuple[int, ...]] = {}
+    for anchor, number in anchors.items():
+        for word in () if isinstance(anchor, bytes) else anchor:
+            words[word] = (*words.get(word, ()), number)
+    return words
+
+
+def _words_of(detector: Detector, anchors: dict[Anchor, int]) -> int:
     """The number of the anchor for a detector's context words, -1 if it has none."""
-    return anchors.setdefault(context_anchor(detector.context), len(anchors)) if detector.context else -1
+    return anchors.setdefault(context_words(detector.context), len(anchors)) if detector.context else -1
 
 
 def _code_points(data: bytes, offsets: set[int]) -> dict[int, int]:

@@ -16,7 +16,7 @@ import os
 import re
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
@@ -45,15 +45,16 @@ _WORD = re.compile(r"[^\W_]+")
 _LOCAL = Principal("local", DEFAULT_TENANT, "service", "local")
 
 
-def chosen(wanted: bool | None) -> Names | None:
+def chosen(wanted: bool | None, thresholds: Mapping[str, float] | None = None) -> Names | None:
     """Names as the setting says: on, off, or (None) on where the packages are, which is told once where they are not.
+    ``thresholds``: the least confidence of what is found, by type.
 
     Raises: ConfigError if they are wanted and not installed.
     """
     if wanted is False:
         return None
     if available():
-        return Names()
+        return Names(thresholds)
     if wanted:
         raise ConfigError(f"names = true needs packages that are not installed: {INSTALL}")
     _announce()
@@ -138,7 +139,7 @@ class Scanner:
         Raises: UnscannableRequest for a text that is not well-formed Unicode.
         """
         whose = salt(principal.tenant)
-        return tuple(self._ruled_part(part, whose) for part in parts)
+        return self.engine.across(parts, tuple(self._ruled_part(part, whose) for part in parts))
 
     def _ruled_part(self, part: TextPart, whose: bytes) -> Found:
         if len(part.text) < WORTH:

@@ -76,7 +76,8 @@ CREATE TABLE approvals (
   principal TEXT NOT NULL, human TEXT, excluded TEXT NOT NULL, request_key TEXT NOT NULL, egress_digest TEXT NOT NULL,
   policy_version TEXT NOT NULL, rule TEXT NOT NULL, requirement TEXT NOT NULL, risk TEXT NOT NULL,
   findings TEXT NOT NULL, unscanned TEXT NOT NULL, advisory INTEGER NOT NULL, call TEXT NOT NULL,
-  revises TEXT NOT NULL, revision INTEGER NOT NULL, standing TEXT NOT NULL, escalated INTEGER, owner TEXT,
+  revises TEXT NOT NULL, revision INTEGER NOT NULL, standing TEXT NOT NULL, exceptions TEXT NOT NULL,
+  escalated INTEGER, owner TEXT,
   created INTEGER NOT NULL, expires INTEGER NOT NULL, updated INTEGER NOT NULL, returned INTEGER NOT NULL,
   attestation TEXT NOT NULL,
   size INTEGER NOT NULL, reminded INTEGER NOT NULL, due INTEGER NOT NULL,
@@ -121,6 +122,14 @@ CREATE TABLE standing_grants (
   PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
 CREATE INDEX standing_grants_by_principal ON standing_grants (tenant, principal, ends);
+CREATE TABLE exceptions (
+  tenant TEXT NOT NULL, id TEXT NOT NULL, tag TEXT NOT NULL, type TEXT NOT NULL, detector TEXT NOT NULL,
+  principal TEXT NOT NULL, operation TEXT NOT NULL, destination TEXT NOT NULL, secret INTEGER NOT NULL,
+  ends INTEGER NOT NULL, approval TEXT NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL, created INTEGER NOT NULL,
+  removed INTEGER, attestation TEXT NOT NULL,
+  PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+CREATE INDEX exceptions_by_end ON exceptions (tenant, removed, ends); -- how many there are is asked at each decision
 CREATE TABLE policies (
   tenant TEXT PRIMARY KEY, version TEXT NOT NULL, source TEXT NOT NULL, created INTEGER NOT NULL,
   attestation TEXT NOT NULL

@@ -10,7 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from llmguard.validators import contact, financial, national, network, records, secrets, vendors
+from llmguard.validators import (
+    contact,
+    financial,
+    national,
+    network,
+    passwords,
+    placeholders,
+    records,
+    secrets,
+    vendors,
+    wallets,
+)
 from llmguard.validators.base import Validator
 
 VALIDATORS: Mapping[str, Validator] = MappingProxyType(
@@ -20,8 +31,11 @@ VALIDATORS: Mapping[str, Validator] = MappingProxyType(
         **contact.VALIDATORS,
         **network.VALIDATORS,
         **records.VALIDATORS,
+        **passwords.VALIDATORS,
+        **placeholders.VALIDATORS,
         **secrets.VALIDATORS,
         **vendors.VALIDATORS,
+        **wallets.VALIDATORS,
     }
 )
 """Every validator that a catalogue entry may name."""

@@ -1,4 +1,4 @@
-"""Secrets: what a value must look like, and what only stands for one.
+"""Secrets: what a machine drew or a parser understands: tokens, keys, credentials in a header or a URL.
 
 Invariant: True means proved by a checksum or a parser, False drops the finding, None cannot say. Each is linear in the
 length of its value, and raises nothing on any text.
@@ -8,48 +8,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
-import math
 import re
-from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from llmguard.validators.base import Validator
-
-_EMPTY_WORDS = """
-none null nil undefined nan true false yes no on off empty str string text int integer float bool boolean bytes byte
-char varchar any object array list dict map optional required unknown hidden secret secretstr password passwd pwd pass
-passphrase token key apikey api_key username user test testing sample demo foo bar baz foobar value default disabled
-enabled auto prompt stdin input self this private public protected static const final invalid valid incorrect correct
-wrong missing expired set unset changed reset removed omitted masked not the and must should is
-"""
-_NOTHING = frozenset(_EMPTY_WORDS.split())
-_PLACEHOLDER = re.compile(
-    r"""^[$%@&]?[{(<\[]{1,2}[^\n]*[})>\]]{1,2}$      # ${VAR} $(cmd) {{ var }} <your-key> %(var)s
-      | ^\$[A-Za-z_][A-Za-z0-9_]*$ | ^%[A-Za-z_]+%?$ | ^%\([a-z_]+\)s$ | ^\$[{(] | ^\{\{ | ^<
-      | ^\[[A-Z][A-Z0-9_]*_[a-z2-7]{10,26}\]$        # our own
-      | (?:^|[^a-z])(?:process\.env|os\.environ|getenv|import\.meta\.env|secrets\.|vault:|arn:aws:|env\[|env\.)
-      | (?:^|[^a-z])(?:example|placeholder|redacted|masked|dummy|change[_-]?(?:it|me)|todo|fixme
-        |sample)(?:$|[^a-z])
-      | (?:^|[^a-z])(?:your[_-]?|my[_-])(?:own[_-]?)?(?:api|secret|access|auth|bot|app)?[_-]?(?:key|token|secret
-        |password|pass|pwd|passwd|here|value|credential)
-      | (?:^|[_-])here$ | ^(?:insert|enter|replace|put|add|use|paste)[_ -]
-      | x{6,} | \*{3,} | \.{3} | …""",
-    re.VERBOSE | re.IGNORECASE,
-)
-_REPEATED = re.compile(r"^(.)\1*$", re.DOTALL)
-
-
-def stands_for_nothing(value: str) -> bool:
-    text = value.strip()
-    bare = text.strip("\"'`<>[](){}*_-.:;,!?").lower()
-    return not bare or bare in _NOTHING or bool(_PLACEHOLDER.search(text) or _REPEATED.match(text))
-
-
-def placeholder(value: str) -> bool | None:
-    """Drops what stands where a secret will: ``changeme``, ``xxxxxx``, ``<key>``, ``${VAR}``, look-ups, types."""
-    return False if stands_for_nothing(value) else None
+from llmguard.validators.placeholders import stands_for_nothing
+from llmguard.validators.shape import counted, entropy, machine_made
 
 
 def url_password(value: str) -> bool | None:
@@ -59,74 +26,12 @@ def url_password(value: str) -> bool | None:
 
 _BETWEEN = re.compile(r"[._:/\\-]+")
 _WORD = re.compile(r"^[A-Za-z]*\d{0,2}$")
-_CALL_PATH = re.compile(r"^[A-Za-z_$][\w$]*(?:(?:\.|->|::)[A-Za-z_$][\w$]*)+$")
-_TYPE_NAME = re.compile(r"^[A-Za-z]*(?:Str|String|Type|Field|Model|Input|Hash|Provider|Schema|Callback|Handler)$")
-_SPEAKS_OF_IT = re.compile(
-    r"passw|secret|pin code|phrase|credential|please|enter|must|required|invalid|wrong|login", re.I
+_LOCATION = re.compile(
+    r"://|^(?:self|this|cls|super|window|document|config|settings|req|request|res|process|app|ctx|os|sys)\.|^/[\w.-]+/|\.(?:js|ts|py|json|ya?ml|pem|key|txt|html?|css|png|svg|com|org|net|io)$",
+    re.I,
 )
-
-
-def password(value: str) -> bool | None:
-    """A quoted password, guessable or not: no placeholder, and no sentence or field name that speaks of passwords."""
-    text = value.strip()
-    if len(text) < 3 or stands_for_nothing(text) or _TYPE_NAME.match(text):
-        return False
-    return False if " " in text and _SPEAKS_OF_IT.search(text) else None
-
-
-_SYMBOL = re.compile(r"[0-9!@#$%^&*?~+=|\\]")
-_SNAKE = re.compile(r"^_*[a-z]+(?:[_-]+[a-z]+)+\d?$|^[a-z]+(?:[A-Z][a-z]+)+$|^(?:--?|/|\./|~/)")
-
-
-def password_literal(value: str) -> bool | None:
-    """A password without quotes where only a literal can stand (``.env``, YAML): not a path, type or attribute."""
-    if (
-        password(value) is False
-        or _CALL_PATH.match(value)
-        or value.startswith(("/", "~/", "./", "http://", "https://"))
-    ):
-        return False
-    return False if _SNAKE.match(value) else None
-
-
-def password_bare(value: str) -> bool | None:
-    """A password without quotes where code or prose may stand too: it must have a digit or a symbol beside letters."""
-    if password_literal(value) is False or not _SYMBOL.search(value):
-        return False
-    return None if any(c.isalpha() for c in value) or len(value) >= 6 else False
-
-
-def password_said(value: str) -> bool | None:
-    """A password told in a sentence: a digit or symbol beside letters, or upper case within; else it is a word."""
-    if password(value) is False or _CALL_PATH.match(value) or value.startswith("/"):
-        return False
-    letters = any(c.isalpha() for c in value)
-    mixed = (
-        any(c.isdigit() for c in value)
-        or _MARK.search(value)
-        or (any(c.isupper() for c in value[1:]) and not value.isupper())
-    )
-    return None if mixed and (letters or len(value) >= 6) else False
-
-
-_MARK = re.compile(r"[!@#$%^&*?~+=|\\]")
-_USERLESS = frozenset(
-    ["admin", "root", "guest", "anonymous", "get_user", "username", "user_name", "char", "varchar", "text", "input"]
-)
-
-
-def username(value: str) -> bool | None:
-    """A person's name on a system: no word of a schema or of code."""
-    text = value.lower()
-    if stands_for_nothing(value) or text in _USERLESS or _CALL_PATH.match(value):
-        return False
-    return None if any(c.isdigit() for c in text) or "." in text or "-" in text else False
-
-
-def entropy(value: str) -> float:
-    """Shannon entropy in bits a character."""
-    n = len(value)
-    return -sum(c / n * math.log2(c / n) for c in Counter(value).values()) if n else 0.0
+_MIN_LETTERS = 12
+"""Characters. Letters alone, without a digit, say less: fewer than these are no token."""
 
 
 def _identifier(value: str) -> bool:
@@ -136,11 +41,38 @@ def _identifier(value: str) -> bool:
 
 def random_token(value: str) -> bool | None:
     """What a machine made: long enough, varied enough, neither words nor an identifier nor a path. Shannon 1948."""
-    if len(value) < 10 or stands_for_nothing(value) or _identifier(value):
+    if not 10 <= len(value) <= 4096 or stands_for_nothing(value) or _LOCATION.search(value):
         return False
-    if "://" in value or not any(c.isdigit() for c in value) or not any(c.isalpha() for c in value):
+    digits, letters = any(map(str.isdigit, value)), any(map(str.isalpha, value))
+    if not letters or (not digits and len(value) < _MIN_LETTERS):
+        return False
+    if (digits and _identifier(value) and not _mixed(value)) or not machine_made(value):
         return False
     return None if entropy(value) >= (2.8 if len(value) < 20 else 3.0) else False
+
+
+def _mixed(value: str) -> bool:
+    return value.isalnum() and len(value) >= 16
+
+
+def told_token(value: str) -> bool | None:
+    """A token in prose or on a command line, near its keyword: long, with digits, not the name of a thing."""
+    return random_token(value) if any(map(str.isdigit, value)) and len(value) >= 16 else False
+
+
+def registry_token(value: str) -> bool | None:
+    """What a registry takes for a login: base64 of ``user:password``, or a token."""
+    return http_basic(value) or random_token(value)
+
+
+def digits_token(value: str) -> bool | None:
+    """Digits alone under a name that says secret: varied, no counting, no round number."""
+    if counted(value) or _REPEATS.search(value):
+        return False
+    return None if entropy(value) >= 2.4 else False
+
+
+_REPEATS = re.compile(r"0{5}|9{5}")
 
 
 def vendor_key(value: str) -> bool | None:
@@ -178,20 +110,44 @@ def http_basic(value: str) -> bool | None:
     return b":" in decoded and len(decoded) > 3
 
 
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_DIGITS58 = {c: i for i, c in enumerate(_BASE58)}
+_LONGEST58 = 128
+
+
+def base58_key(value: str) -> bool | None:
+    """A private key of a wallet with its checksum: WIF and BIP 32 extended keys, base58check."""
+    if len(value) > _LONGEST58 or not all(c in _DIGITS58 for c in value):
+        return False
+    number = 0
+    for c in value:
+        number = number * 58 + _DIGITS58[c]
+    data = number.to_bytes((number.bit_length() + 7) // 8)
+    return hashlib.sha256(hashlib.sha256(data[:-4]).digest()).digest()[:4] == data[-4:]
+
+
+_SEED_SIZES = (12, 15, 18, 21, 24)
+
+
+def seed_phrase(value: str) -> bool | None:
+    """12 to 24 words of which few repeat, as a wallet shows them for its seed. BIP 39."""
+    words = value.split()
+    return None if len(words) in _SEED_SIZES and 3 * len(set(words)) >= 2 * len(words) else False
+
+
 VALIDATORS: Mapping[str, Validator] = MappingProxyType(
     {
-        "placeholder": placeholder,
         "url_password": url_password,
-        "password": password,
-        "password_literal": password_literal,
-        "password_bare": password_bare,
-        "password_said": password_said,
-        "username": username,
         "random_token": random_token,
+        "digits_token": digits_token,
+        "told_token": told_token,
+        "registry_token": registry_token,
         "vendor_key": vendor_key,
         "jwt": jwt,
         "private_key": private_key,
         "http_basic": http_basic,
+        "base58_key": base58_key,
+        "seed_phrase": seed_phrase,
     }
 )
 """Validators of this module, by the names that catalogue entries use."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -47,6 +48,12 @@ def test_sound_installation_has_no_problem_and_every_advice_is_given_where_it_he
         v.name for v in verdicts
     }
     assert all(v.advice for v in verdicts if v.level == "warning")
+
+
+def test_the_names_model_tells_its_start_memory_and_cost(sound: Settings) -> None:
+    [told] = [v for v in examine(replace(sound, names=None)) if v.name == "names"]
+    assert told.level == "ok"
+    assert re.fullmatch(r"model [\d.]+: starts in [\d.]+ s(, \d+ MiB)?, \d+ ms for 480 characters", told.found)
 
 
 def test_open_folder_is_a_problem(sound: Settings) -> None:

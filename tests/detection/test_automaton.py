@@ -10,7 +10,7 @@ import pytest
 
 from llmguard import catalogue
 from llmguard.detection import Engine
-from llmguard.detection.automaton import Automaton, compiled
+from llmguard.detection.automaton import Automaton, compiled, compiled_words, packed
 from llmguard.errors import ConfigError
 from llmguard.model import TextPart
 
@@ -66,7 +66,7 @@ def test_damaged_file_is_compiled_again_and_repaired(folder: Path, damage: objec
 
 @pytest.mark.parametrize("others", [(b"nothing", b"never"), (b"cat",), (b"cat", b"d[o0]g", b"."), (b"d[o0]g", b"cat")])
 def test_valid_database_of_other_patterns_is_not_believed(folder: Path, others: tuple[bytes, ...]) -> None:
-    _forge(_file(folder), hyperscan.dumpb(compiled(others)))
+    _forge(_file(folder), packed(*map(hyperscan.dumpb, (compiled(others), compiled_words(()), compiled((b"never",))))))
     again = _automaton(folder)
     assert not again.from_cache
     assert again.scan(b"cat d0g") == {0: [3, 3], 1: [7, 7]}
@@ -112,6 +112,40 @@ def test_folder_that_others_can_enter_is_not_used(tmp_path: Path) -> None:
 def test_without_a_plant_for_every_anchor_nothing_is_cached(tmp_path: Path) -> None:
     Automaton(ANCHORS, PLANTS[:1], tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
+
+
+WORDS = {b"kitten": (0,), b"puppy": (1, 0)}
+
+
+def test_words_hit_their_anchors_in_any_case(tmp_path: Path) -> None:
+    plants = (*PLANTS, (0, b"kitten"), (1, b"puppy"))
+    for _ in range(2):
+        made = Automaton(ANCHORS, plants, tmp_path / "cache", words=WORDS)
+        assert made.scan(b"a KITTEN") == {0: [8, 8]}
+        assert made.scan(b"a Puppy") == {1: [7, 7], 0: [7, 7]}
+    assert made.from_cache
+
+
+def test_a_short_word_wants_a_boundary_or_a_change_of_case(tmp_path: Path) -> None:
+    made = Automaton((b"", b""), words={b"nit": (0,), b"ni": (1,)})
+    assert made.scan(b"a unit and an initial") == {}
+    assert made.scan(b"NIT") == {0: [3, 3], 1: [2, 2]}
+    assert made.scan(b"theNit") == {0: [6, 6], 1: [5, 5]}
+    assert made.scan("身ni".encode()) == {1: [5, 5]}
+
+
+def test_cached_words_that_others_swapped_are_not_believed(tmp_path: Path) -> None:
+    plants = (*PLANTS, (0, b"kitten"), (1, b"puppy"))
+    Automaton(ANCHORS, plants, tmp_path / "cache", words=WORDS)
+    for others in ((b"puppy", b"kitten"), (b"kitten",), (b"kitten", b"puppy", b"t")):
+        databases = (compiled(ANCHORS), compiled_words(others), compiled((b"never",)))
+        _forge(_file(tmp_path / "cache"), packed(*map(hyperscan.dumpb, databases)))
+        assert not Automaton(ANCHORS, plants, tmp_path / "cache", words=WORDS).from_cache
+
+
+def test_a_cache_folder_that_cannot_be_made_costs_the_cache_only(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert Automaton(ANCHORS, PLANTS, tmp_path / "file" / "cache").scan(b"cat") == {0: [3, 3]}
 
 
 def test_anchor_that_does_not_compile_is_a_config_error() -> None:

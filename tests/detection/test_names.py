@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from llmguard.detection.names import Names
+from llmguard.detection.names.confidence import of_name
 from llmguard.detection.names.recognizer import OVERLAP, WINDOW
 
 NAMES = Names()
@@ -31,6 +32,16 @@ PEOPLE = {
     "French": ("Bonjour, je suis Camille Lefèvre et j'ai perdu mon contrat.", ["Camille Lefèvre"]),
     "Spanish": ("El paciente Javier Morales llegó ayer con su hermana Lucía.", ["Javier Morales", "Lucía"]),
     "a particle": ("Ludwig van der Meer has called twice about the boat.", ["Ludwig van der Meer"]),
+    "a degree": ("Signed by Priya Raman, PhD on Monday.", ["Priya Raman, PhD"]),
+    "an initial before a surname": ("The referral came from K. Quigley last week.", ["K. Quigley"]),
+    "two people and an and": ("Escreva uma carta em nome de Thiago e Beatriz, por favor.", ["Thiago", "Beatriz"]),
+    "a small title": ("El paciente fue atendido por el doctor Quiroga ayer.", ["Quiroga"]),
+    "lower case after what tells of a name": ("my name is rajesh and i lost my card", ["rajesh"]),
+    "whom a reply is to": ("@quillfeather thanks, that solved it for me!", ["quillfeather"]),
+    "a maintainer between code": (
+        "import os\nimport sys\n\nx = os.path.join(a)\ny = f(x)\n# Author: Daniel Kahn Gillmor <d@example.org>\n",
+        ["Daniel Kahn Gillmor"],
+    ),
     "a transcript": ("Sarah: who are you?\nOmar: the new neighbour.", ["Sarah", "Omar"]),
 }
 
@@ -45,6 +56,24 @@ ADDRESSES = {
     "a unit": ("She moved to 7315 Maple Avenue Apt. 12, Portland last week.", "7315 Maple Avenue Apt. 12, Portland"),
     "German": ("Die Lieferung geht an die Lindenstraße 27, 10969 Berlin.", "Lindenstraße 27, 10969 Berlin"),
     "French": ("J'habite au 14 rue des Lilas, 75011 Paris depuis mars.", "14 rue des Lilas, 75011 Paris"),
+    "lines": (
+        "Send it to\n31 Orchard Street\nApt. 7\nPortland, OR 97205\nbefore noon.",
+        "31 Orchard Street\nApt. 7\nPortland, OR 97205",
+    ),
+    "Colombian": ("Vivo en la Carrera 15 # 93-75 desde enero.", "Carrera 15 # 93-75"),
+    "Italian, with its province": (
+        "Spedire in Via Mazzini 12, 37121 Verona (VR), grazie.",
+        "Via Mazzini 12, 37121 Verona (VR)",
+    ),
+    "a unit before the number": (
+        "Flat 3, 18 Harbour Road, Leeds LS1 4AP is empty.",
+        "Flat 3, 18 Harbour Road, Leeds LS1 4AP",
+    ),
+    "a corner": (
+        "Ask him to wait at the corner of 5 Linden Street and Harbor Road.",
+        "the corner of 5 Linden Street and Harbor Road",
+    ),
+    "overseas mail": ("Write to Unit 4012 Box 0219, APO AE 09012 instead.", "Unit 4012 Box 0219, APO AE 09012"),
     "a post box": ("Write to P.O. Box 4471 for the forms.", "P.O. Box 4471"),
 }
 
@@ -61,6 +90,13 @@ CLEAN = {
     "a town": "The conference takes place in Munich next week.",
     "an instruction": "Write a short story about a dragon who is afraid of heights.",
     "years": "After 10 years the committee met again in Room 12.",
+    "codes of digits and capitals": "Patient 1XG4-TE5-MK73, licence AA 12 34 56 H, plate 34 ABC 1234.",
+    "what ends like a German street": "Engineering 101 starts in Spring 2024; Monitoring 24 follows.",
+    "an annotation": "The field needs @Autowired and the method @Override in this class.",
+    "a product behind an article": "It was tested with the Zyloblend and such as Quorvex before.",
+    "a land": "The Dominican Republic and the United Kingdom signed it.",
+    "a literal": "values are 'bert', 'albert' and 'roberta' for now",
+    "a type in a table": "| lastName | varchar |\n| firstName | varchar |\n",
     "no words": " \n\t\n---\n",
     "nothing": "",
 }
@@ -74,6 +110,18 @@ def test_what_code_and_common_words_explain_stays(text: str) -> None:
 def test_a_later_mention_of_a_name_is_found_too() -> None:
     text = "Priya Raghunathan wrote to us.\n" + "The weather was fine and nobody came.\n" * 30 + "raise it with Priya"
     assert found(text)[-1] == ("PERSON", "Priya")
+
+
+def test_thresholds_leave_what_is_less_sure() -> None:
+    text = "Please send the contract to Alice Walker at 48 Cedar Lane, Springfield, IL 62704."
+    assert [t for t, _ in found(text)] == ["PERSON", "ADDRESS"]
+    assert [t for t, _ in found(text, Names({"PERSON": 1.0}))] == ["ADDRESS"]
+    assert [t for t, _ in found(text, Names({"PERSON": 0.5, "ADDRESS": 1.0}))] == ["PERSON"]
+
+
+def test_a_name_that_the_lexicon_knows_is_surer_than_an_unknown_word() -> None:
+    assert of_name(0.6, known=True, words=1) > of_name(0.6, known=False, words=1)
+    assert of_name(0.9, known=False, words=1) > of_name(0.6, known=False, words=1)
 
 
 def test_common_words_need_no_model() -> None:

@@ -42,3 +42,16 @@ def test_phone_believes_nothing_that_libphonenumber_calls_impossible(code: str, 
 
 def test_phone_with_a_trunk_prefix_in_brackets_is_valid() -> None:
     assert v.phone("+44 (0)20 7946 0958") is True
+
+
+@pytest.mark.parametrize("value", ["2024-01-15", "20240115", "2019-2024", "12345.678", "1.234.567", "0000000", "123"])
+def test_dates_decimals_and_years_are_no_national_numbers(value: str) -> None:
+    assert v.phone_national(value) is False
+
+
+def test_an_extension_is_not_part_of_the_number() -> None:
+    assert v.phone("+44 20 7946 0958 ext. 12") is True
+
+
+def test_a_product_of_matrices_is_no_address() -> None:
+    assert v.email("weights@inputs.reshape") is False

@@ -16,7 +16,7 @@ from llmguard.errors import ConfigError
 
 @dataclass(slots=True)
 class Report:
-    """What became of the values: read, empty, refused by reason with the first line of each, and records in the file."""
+    """What became of the values: read, empty, refused by reason with the first line of each, records."""
 
     values: int = 0
     empty: int = 0
@@ -57,6 +57,7 @@ class Builder:
         self._lengths: set[int] = set()
         self._long: set[int] = set()
         self._lead = 0
+        self._numbers = True
 
     def add(self, line: int, value: str) -> None:
         self.report.values += 1
@@ -72,6 +73,7 @@ class Builder:
         if made.kind == "code":
             self._lengths.add(made.count)
             self._lead = max(self._lead, made.index)
+            self._numbers &= made.key.isdecimal()
         else:
             self._anchors.add(self._key.anchor(made.anchor) | _standing(made))
             if made.count >= MAX_WORDS:
@@ -85,8 +87,16 @@ class Builder:
         report.repeated = report.values - report.empty - report.refused.total() - report.records
         if not records:
             raise ConfigError("no value of this file can be a record; --allow-short takes short and common ones")
-        told = {"lengths": tuple(sorted(self._lengths)), "lead": self._lead, "long": tuple(sorted(self._long))}
-        full = replace(header, key=self._key.id, records=len(records), anchors=len(anchors), **told)  # type: ignore[arg-type]
+        full = replace(
+            header,
+            key=self._key.id,
+            records=len(records),
+            anchors=len(anchors),
+            lengths=tuple(sorted(self._lengths)),
+            lead=self._lead,
+            numbers=self._numbers,
+            long=tuple(sorted(self._long)),
+        )
         write(path, full, self._key, (records, anchors))
         return report
 

@@ -38,8 +38,8 @@ REBUILD = "build it again: llmguard match build"
 class Header:
     """What can be read without the key. ``key`` names the key; ``made`` is UTC milliseconds.
 
-    ``lengths``: of codes, in characters. ``lead``: units without a digit that a code begins with at most. ``long``:
-    lengths of records of eight units and more.
+    ``lengths``: of codes, in characters. ``lead``: units without a digit that a code begins with at most. ``numbers``:
+    every code is digits alone. ``long``: lengths of records of eight units and more.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Header:
     anchors: int
     lengths: tuple[int, ...] = ()
     lead: int = 0
+    numbers: bool = False
     long: tuple[int, ...] = ()
 
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 MAX_WORDS = 8
 """Words of a record; ``MAX_UNITS`` where letters are units."""
@@ -45,7 +46,9 @@ _UNSPACED = (
     "\uff66-\uff9f\U00020000-\U0003fffd"
 )
 """Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Han; and Hangul, where particles stand right behind a name."""
-_JOINED = _MARKS + "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u17b4-\u17d3\u3099\u309a"
+_JOINED = (
+    _MARKS + "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u17b4-\u17d3\u3099\u309a"
+)
 _POSSESSIVE = r"(?!(?<=[^\W\d_]['\u2019\u02bc\uff07])[sS](?![^\W_]))"
 UNITS = re.compile(
     rf"{_POSSESSIVE}(?:[^\W_{_UNSPACED}]|[{_MARKS}])+"
@@ -74,7 +77,8 @@ def has_digit(unit: str) -> bool:
     return _DIGIT.search(unit) is not None
 
 
-class Form(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Form:
     """A record: what is hashed, and by which of its units it is found.
 
     Words are looked for around their ``anchor``, the unit of number ``index`` out of ``count``. A code is looked for
@@ -108,7 +112,8 @@ def _code(units: list[str], lead: int, short: bool) -> Form | str:
         return f"numbers of fewer than {SHORTEST_NUMBER} digits"
     if len(key) < SHORTEST and not short:
         return f"shorter than {SHORTEST} characters"
-    return Form("code", key, "", lead, len(key))
+    letters = _DIGIT.search(key)
+    return Form("code", key, "", min(LEAD, letters.start() if letters else 0), len(key))
 
 
 def _words(raws: list[str], units: list[str], digits: list[bool], common: Collection[str], short: bool) -> Form | str:

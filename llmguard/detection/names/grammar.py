@@ -1,7 +1,8 @@
 """Grammar of addresses: what is a street, a unit or a post box by its form, whatever the model says.
 
-Matches one line at a time and only where a digit is. Invariant: every repetition is bounded, so that the work grows
-with the text.
+A form is *plain* where it says by itself that it is an address (``rue des Lilas 14``), else it wants a witness: the
+model, a town or a zip beside it (``Engineering 101`` ends like a German street). Invariant: every repetition is
+bounded, so that the work grows with the text.
 """
 
 from __future__ import annotations
@@ -12,53 +13,108 @@ from collections.abc import Iterator
 _UP = r"[A-ZÀ-ÖØ-ÞĀ-ŽΑ-ΩА-Я]"
 _NAME = rf"(?:{_UP}|\d{{1,3}}(?:st|nd|rd|th)\b)[\w.'’-]{{0,30}}"
 _NUMBER = r"\d{1,6}(?:[/-]\d{1,5})?[A-Za-z]?"
+_HOUSE = r"(?:[Ss]/[Nn]|\d{1,4}(?:[/-]\d{1,4})?(?: ?[a-zA-Z](?![^\W_]))?)"
 _SUFFIX = (
     r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Drive|Dr|Lane|Ln|Court|Ct|Place|Pl|Terrace|Way|Square|Sq|"
     r"Highway|Hwy|Parkway|Pkwy|Crescent|Close|Circle|Cir|Trail|Gardens|Grove|Mews|Row|Quay|Alley|Turnpike)"
 )
+_RARE_SUFFIX = (
+    r"(?:Bend|Branch|Bridge|Brook|Bypass|Causeway|Center|Centre|Cliffs?|Common|Corner|Cove|Creek|Crest|Crossing|Curve|"
+    r"Dale|Divide|Estates?|Expressway|Extension|Falls|Ferry|Fields?|Flats?|Ford|Forest|Forges?|Forks?|Fort|Freeway|Gateway|"
+    r"Glens?|Greens?|Harbors?|Haven|Heights|Hills?|Hollow|Inlet|Islands?|Isle|Junctions?|Keys?|Knolls?|Lakes?|Landing|"
+    r"Loaf|Lodge|Loop|Mall|Manors?|Meadows?|Mills?|Mission|Mountains?|Oval|Parks?|Pass|Passage|Path|Pike|Pines?|Plains?|"
+    r"Plaza|Points?|Ports?|Prairie|Ramp|Ranch|Rapids?|Ring|Rest|Ridges?|River|Rue|Run|Shoals?|Shores?|Skyway|Springs?|Spurs?|"
+    r"Station|Stravenue|Stream|Summit|Throughway|Trace|Track|Trafficway|Tunnel|Underpass|Unions?|Valleys?|Viaduct|Views?|"
+    r"Villages?|Ville|Vista|Walks?|Wall|Wells?|Circuit|Parade|Esplanade|Rise|Approach|Broadway|Parkways|Courts|Roads|"
+    r"Streets|Drives|Lanes|Squares|Trails|Circles|Groves)"
+)
 _PREFIX = (
-    r"(?:rue|avenue|av\.|boulevard|bd|place|chemin|quai|all[ée]e|impasse|cours|via|viale|v\.le|piazza|piazzale|corso|"
-    r"largo|vicolo|strada|calle|c/|avenida|avda\.?|plaza|paseo|carrer|ronda|rua|travessa|praça|alameda|ul\.|ulica|"
-    r"ulice|al\.|aleja|plac|os\.|ulitsa|улица|ул\.|просп\.|str\.|strada|calea|bulevardul)"
+    r"(?:rue|avenue|av\.|av|boulevard|bd|chemin|quai|all[ée]e|impasse|route|sentier|faubourg|viale|v\.le|piazza|piazzale|"
+    r"vicolo|calle|c/|avenida|avda\.?|paseo|carrer|carretera|ctra\.|camino|urbanización|callejón|glorieta|travesía|rua|r\.|"
+    r"travessa|praça|alameda|estrada|rodovia|ul\.|ulica|ulice|al\.|aleja|ulitsa|улица|ул\.|просп\.|strada|calea|"
+    r"bulevardul|aleea)"
 )
+_RARE_PREFIX = (
+    r"(?:Via|Place|Corso|Cours|Largo|Plaza|Ronda|Square|Passage|Promenade|Esplanade|Canale|Incrocio|Borgo|Contrada|"
+    r"Rotonda|Lungomare|Salita|Trecho|Vereda|Viela|Beco|Quadra|Loteamento|Privada|Pasaje|Cañada|Viaducto|Diagonal|"
+    r"Transversal|Carrera|Prolongación|Circuito|Drumul|Rambla|Cuesta|Bajada|Vial|Pasadizo|Alameda|Andador|Calzada|Cerrada|"
+    r"Circunvalación|Corredor|Eje vial|Periférico|Retorno|Continuación|Ampliación|Ladeira|Praia|Parque|Setor|Vila|"
+    r"Jardim|Conjunto|Residencial|Condomínio|Fazenda|Sítio|Chácara|plac|os\.|str\.|rang|montée)"
+)
+_OF = r"(?:(?:d[eiao]s?|della?|dell[aeo]|del|du|la|le|les|el|los|las|św\.|\w\.|\d{1,2})\s){0,3}(?:d'|l'|dell')?"
+_MORE = rf"(?:[ -](?:(?:de|di|da|do|dos|du|des|del|la|y|e|i|et) ){{0,2}}{_NAME}){{0,4}}"
 _STEM = (
-    r"(?:stra(?:ß|ss)e|str\.|weg|gasse|platz|allee|damm|ufer|ring|markt|chaussee|steig|straat|laan|plein|kade|gracht|"
-    r"singel|dijk|gata|gatan|gate|gaten|vei|veien|veg|vegen|vägen|väg|vej|allé|stræde|torv|katu|tie|kuja|polku|stígur|"
-    r"utca|útja|tér|körút)"
+    r"(?:stra(?:ß|ss)e|str\.|gasse|platz|allee|chaussee|straat|laan|plein|gracht|singel|gatan|vägen|veien|"
+    r"stræde|katu|kuja|polku|stígur|utca|útja|körút)"
 )
-STREETS = tuple(
-    re.compile(p)
-    for p in (
-        rf"\b{_NUMBER},? (?:(?:North|South|East|West|N|S|E|W|NE|NW|SE|SW)\.? )?(?:{_NAME} ){{1,4}}{_SUFFIX}\b\.?",
-        rf"\b(?i:{_PREFIX})\s(?:(?:d[eiao]s?|della?|del|du|la|le|les|el|los|las|św\.|\w\.|\d{{1,2}})\s){{0,3}}"
-        rf"(?:d'|l'|dell')?{_NAME}(?:[ -](?:(?:de|di|da|do|dos|du|des|la|y|e|i|et) ){{0,2}}{_NAME}){{0,4}},?\s{{1,2}}"
-        rf"(?:n[°ºr]?\.? ?)?{_NUMBER}\b",
-        rf"\b{_NUMBER}(?: bis| ter)?,? (?i:rue|avenue|boulevard|place|chemin|quai|all[ée]e|impasse|cours)\s"
-        rf"(?:(?:de|du|des|la|le|les|d'|l') ?){{0,3}}[\w.'’-]{{2,30}}(?: {_NAME}){{0,3}}",
-        rf"\b{_UP}[\w'’-]{{1,40}}(?i:{_STEM}) {_NUMBER}\b",
-        rf"\b{_UP}[\w'’.-]{{1,30}} (?i:stra(?:ß|ss)e|str\.|gate|gata|gatan|vei|veien|utca|út|vej|weg|allee|platz) "
-        rf"{_NUMBER}\b",
-        r"\b(?i:P\.? ?O\.? ?Box|Postfach|Postbus|Boîte postale|Apartado|Casella postale|PSC)\s{1,2}\d{1,7}\b"
-        r"(?:, Box \d{1,6})?",
-        r"\b(?i:unit|USS|USNS|USNV|USCGC) [\w ]{1,25},? (?i:box \d{1,6}|(?:APO|FPO|DPO) A[AEP]\b)",
-    )
+_RARE_STEM = (
+    r"(?:weg|damm|ufer|ring|markt|steig|graben|hof|kamp|kade|dijk|dreef|baan|pad|steeg|hof|gata|gate|gaten|vei|veg|vegen|"
+    r"väg|torget|gränd|stigen|vej|gade|allé|torv|tie|kaari|raitti|tér|tere|rkp\.|boulevard)"
 )
+_BESIDE = (
+    r"(?:stra(?:ß|ss)e|str\.|gate|gata|gatan|vei|veien|utca|út|tér|rkp\.|körút|vej|weg|allee|platz|ulica|cesta|trg)"
+)
+_PLAIN = (
+    rf"\b{_NUMBER},? (?:(?:North|South|East|West|N|S|E|W|NE|NW|SE|SW)\.? )?(?:{_NAME} ){{1,4}}{_SUFFIX}\b\.?",
+    rf"\b(?i:{_PREFIX})\s{_OF}{_NAME}{_MORE},?\s{{1,2}}(?:n[°ºr]?\.? ?|Nr\. ?)?{_HOUSE}\b",
+    rf"\b{_NUMBER}(?: bis| ter)?,? (?i:rue|avenue|boulevard|chemin|quai|all[ée]e|impasse|route de|rang|montée)\s"
+    rf"(?:(?:de|du|des|la|le|les|d'|l') ?){{0,3}}[\w.'’-]{{2,30}}(?: {_NAME}){{0,3}}",
+    rf"\b{_UP}[\w'’-]{{1,40}}(?i:{_STEM}) {_HOUSE}\b",
+    r"\b(?i:P\.? ?O\.? ?Box|Postfach|Postbus|Boîte postale|Apartado(?: de correos| postal)?|Casella postale|"
+    r"Caixa postal|PSC)\s{1,2}\d{1,7}\b(?:,? Box \d{1,6})?",
+    r"\b(?:calle|carrera|cra\.?|cl\.?|kr\.?|avenida(?: calle| carrera)?|av\.?|diagonal|transversal) \d{1,3}[A-Zª]{0,2}"
+    r"(?: (?:Sur|Norte|Este|Oeste))? ?(?:#|No\.?|N°) ?\d{1,3}[A-Z]? ?- ?\d{1,3}\b",
+    r"\b(?:(?:unit|psc|cmr) \d{1,5},? box \d{1,6}|(?:USS|USNS|USNV|USCGC) [\w ]{1,25})[\s,]{1,3}"
+    r"(?:APO|FPO|DPO),?\sA[AEP]\s\d{5}\b",
+)
+_WITNESSED = (
+    rf"\b\d{{1,6}}[A-Za-z]?,? (?:{_NAME} ){{1,3}}{_RARE_SUFFIX}\b",
+    rf"\b{_RARE_PREFIX}\s{_OF}{_NAME}{_MORE},?\s{{1,2}}(?:n[°ºr]?\.? ?|Nr\. ?)?{_HOUSE}\b",
+    rf"\b{_UP}[\w'’-]{{2,40}}(?i:{_RARE_STEM}) {_HOUSE}\b",
+    rf"\b{_UP}[\w'’.-]{{1,30}} (?i:{_BESIDE}) {_HOUSE}\b",
+    rf"\b(?:the )?(?i:corner|intersection|junction) of (?:[\w.'’-]{{1,31}} ){{1,6}}(?:and|&) {_NAME}"
+    rf"(?: (?:{_NAME}|{_NUMBER})){{0,3}}",
+)
+STREETS = tuple((re.compile(p), True) for p in _PLAIN[:5]) + tuple((re.compile(p, re.I), True) for p in _PLAIN[5:])
+OVERSEAS, STREETS = STREETS[-1][0], STREETS[:-1]
+_OVERSEAS_WORD = re.compile(r"\b(?:unit|psc|cmr|us[sn]|usn[sv]|uscgc)\b", re.I)
+_LEAST = 5
+STREETS += tuple((re.compile(p), False) for p in _WITNESSED)
 UNIT = (
-    r"(?i:apt|apartment|suite|ste|unit|flat|floor|fl|room|rm|building|bldg|lot|appt|apartado|stock|étage|wohnung|whg|"
-    r"top|piso|int|interno|scala|lok|m\.)"
+    r"(?i:apt|apartment|studio|suite|ste|unit|flat|floor|fl|room|rm|building|bldg|lot|block|appt|apartado|stock|étage|wohnung|whg|"
+    r"top|piso|dpto|depto|dto|oficina|casa|local|edif|interior|int|interno|scala|palazzo|piano|lok|bus|apto|bloco|sala|"
+    r"andar|hus|m\.|h\.no)"
+)
+UNIT_WORD = re.compile(rf"{UNIT}\Z")
+_ZIP = (
+    r"(?:[A-Z]{1,2}-?)?\d{4,5}(?:-\d{3,4})?\b|\d{3}[ -]\d{2}\b|\d{4} ?[A-Z]{2}\b|\d{2}-\d{3}\b|"
+    r"[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b|[A-Z]\d[A-Z] ?\d[A-Z]\d\b|\d{5}-?\d{3}\b|\d{6,7}\b"
 )
 RIGHT = re.compile(
     rf"[\s,>]{{1,9}}(?:{UNIT}\.? ?#?\d{{1,5}}[A-Za-z]?\b|#\d{{1,5}}\b|"
-    r"(?:[A-Z]{2},?[ \n]{1,4})?[A-Z]{0,2}-?\d{3,5}(?:[- ]\d{2,4})?\b|"
-    r"[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b|[A-Z]\d[A-Z] ?\d[A-Z]\d\b|[A-Z]{2}\b(?=[\s,]{1,6}\d{4}))"
+    r"(?:[A-Z]{2,3},?[ \n]{1,4})?[A-Z]{0,2}-?\d{3,5}(?:[- ]\d{2,4})?\b|"
+    r"[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b|(?:[A-Z]{2} )?[A-Z]\d[A-Z] ?\d[A-Z]\d\b|\d{2}-\d{3}\b|\d{4} ?[A-Z]{2}\b|"
+    r"\d{6,8}\b|"
+    r"(?:Región|Provincia|Departamento|Estado|County|Province)(?: de(?: los?| las?)?)? [A-ZÀ-Þ][\w'’-]{1,30}|"
+    r"[A-Z]{2}\b(?=[\s,]{1,6}\d{4})|(?i:APO|FPO|DPO)\s(?i:A[AEP])\s\d{5}\b)|"
+    r" \([A-Z]{2}\)| [/-] [A-Z]{2}\b"
 )
 """What an address goes on with: a unit, a state and zip."""
-_ZIP = r"(?:[A-Z]{1,2}-?)?\d{4,5}(?:-\d{3,4})?\b|\d{3}[ -]\d{2}\b|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b"
-TOWN = re.compile(
-    rf"[\s,>]{{1,9}}{_UP}[\w'’.-]{{1,30}}(?:[ -]{_UP}[\w'’.-]{{1,30}}){{0,2}}[\s,>]{{1,9}}(?:[A-Z]{{2}}[\s,>]{{1,9}})?"
-    rf"(?:{_ZIP})"
+_TOWN = (
+    rf"{_UP}[\w'’.-]{{1,30}}"
+    rf"(?:[ -](?:(?:de|do|da|am|an der|im|in|sur|en|les|la|del|di|al) )?{_UP}[\w'’.-]{{1,30}}){{0,3}}"
 )
+TOWN = re.compile(rf"[\s,>]{{1,9}}{_TOWN}[\s,>]{{1,9}}(?:[A-Z]{{2,3}}[\s,>]{{1,9}})?(?:{_ZIP})")
 """A town and the zip behind it."""
+ZIP_TOWN = re.compile(
+    rf"[\s,>]{{1,9}}(?:{_ZIP})[ ,]{{1,2}}(?P<town>(?:d[aeo]s? )?{_TOWN})(?: \([A-Z]{{2}}\)| / [A-Z]{{2}}\b)?"
+)
+"""A zip and the town behind it, as most of the world has it."""
+TOWN_AND_COUNTRY = re.compile(
+    rf"\s{{0,2}}\n\s{{0,2}}{_TOWN}\s{{0,2}}\n[\s,]{{0,3}}(?P<country>{_UP}[\w'’.-]{{1,30}}(?: {_UP}[\w'’.-]{{1,30}})?)"
+    rf"(?: \([A-Z]\w{{2,20}}\))?[\s,]{{1,3}}(?:{_ZIP})"
+)
+"""A line of a town, and one of a country and the zip."""
 CAPITALS = re.compile(rf"{_UP}[\w'’-]{{1,30}}")
 ZIP_CODE = re.compile(
     r"\b(?i:zip(?: ?code)?|post(?:al|leit)? ?(?:code|zahl)|plz|code postal|c[oó]digo postal|cap|postcode|postnummer)"
@@ -66,14 +122,26 @@ ZIP_CODE = re.compile(
     r"([A-Z]{0,2}-?\d{3,6}(?:[- ]\d{2,4})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2})\b"
 )
 """A zip code that is called one; the group is the code."""
-LEFT = re.compile(rf"(?:\b\d{{1,6}}|\bthe corner of|\b{UNIT}\.? ?#?\d{{1,5}}[A-Za-z]?)[\s,>]{{1,6}}$")
-"""What may stand before it: a number or a unit."""
+LEFT = re.compile(
+    rf"(?:\b\d{{1,6}}(?:/\d{{1,4}})?[a-zA-Z]?|\b(?i:the corner of)|\b{UNIT}\.? ?#?\d{{1,5}}[A-Za-z]?)[\s,>]{{1,6}}$|"
+    rf"\b{UNIT}\.? ?#?$"
+)
+"""What may stand before it: a number or a unit, or the word of the unit whose number it begins with."""
+ACROSS = 120
+"""Characters behind a line that a form may reach into."""
 
 
-def streets(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Spans in one line that have the form of a street with its number, or of a post box."""
+def streets(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+    """Spans that begin in a line and have the form of a street with its number or of a post box, and whether they
+    need no witness. Mail of forces overseas may go on in the next line."""
+    if end - start < _LEAST:
+        return
+    if _OVERSEAS_WORD.search(text, start, end):
+        for match in OVERSEAS.finditer(text, start, min(len(text), end + ACROSS)):
+            if match.start() < end:
+                yield *match.span(), True
     if not any(c.isdigit() for c in text[start:end]):
         return
-    for pattern in STREETS:
+    for pattern, plain in STREETS:
         for match in pattern.finditer(text, start, end):
-            yield match.span()
+            yield *match.span(), plain

@@ -33,6 +33,7 @@ _SIGNS = re.compile(
     r"^\s*[\w.\[\]]{1,60} = (?:[\[({\d]|[\w.]{1,60}[.(\[])|\w\.\w+\(|\blambda \w|%[sdr]\b|\w::\w|\w->\w|=> ?[{(]|"
     r"^\s*['\"][\w.]+['\"]: |^\s*\('[\w.]+', '"
 )
+_LITERAL = re.compile(r"\s*[bru]?(?:\"[^\"\n]{1,80}\"|'[^'\n]{1,80}')[,)\]]?\s*$")
 _LOG = re.compile(
     r"^\W?\d{4}-\d\d-\d\d[T ]\d\d:\d\d.{0,80}\b(?:DEBUG|INFO|WARN|WARNING|ERROR|FATAL|TRACE|CRITICAL)\b|"
     r"^\s*at [\w.$<>]+\(|^Traceback \(|^\s*File \"|^\w*(?:Error|Exception)\b:"
@@ -64,6 +65,8 @@ class Line:
     end: int
     look: Look
     words: tuple[tuple[int, int], ...]
+    literal: bool = False
+    """Nothing but quoted text, as lists in code have it: read, but with the doubt that code asks for."""
 
     def __repr__(self) -> str:
         return f"Line({self.start}, {self.end}, {self.look.name})"
@@ -92,7 +95,7 @@ def _line(text: str, start: int, end: int, lexicon: Lexicon) -> Line:
         return Line(start, end, Look.CODE, words)
     context = CONTEXT.search(text, start, end) is not None
     plain = all(_explained(text[a:b], lexicon, context) for a, b in words)
-    return Line(start, end, Look.EXPLAINED if plain else Look.PROSE, words)
+    return Line(start, end, Look.EXPLAINED if plain else Look.PROSE, words, bool(_LITERAL.match(text, start, end)))
 
 
 def _may_hold_url(text: str, start: int, end: int) -> bool:

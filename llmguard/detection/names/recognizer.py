@@ -7,13 +7,15 @@ where it stands furthest from the window's edges.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
-from llmguard.detection.names import model, spans
-from llmguard.detection.names.lexicon import lexicon
+from llmguard.detection.names import model, people
+from llmguard.detection.names.addresses import addresses
+from llmguard.detection.names.lexicon import Lexicon, lexicon
 from llmguard.detection.names.lines import WORD, Line, Look, lines
 from llmguard.detection.names.model import Scores, Span
+from llmguard.detection.names.spans import Found, start_of, without, words_of
 from llmguard.model import Finding, hidden
 
 WINDOW, OVERLAP = 480, 64
@@ -39,10 +41,14 @@ class Reading:
 
 
 class Names:
-    """Finds names and addresses. ``reads`` counts what the model has read. Safe for threads."""
+    """Finds names and addresses. ``reads`` counts what the model has read. Safe for threads.
 
-    def __init__(self) -> None:
+    ``thresholds`` gives the least confidence by type (``PERSON``, ``ADDRESS``); what is less sure stays as it is.
+    """
+
+    def __init__(self, thresholds: Mapping[str, float] | None = None) -> None:
         self.reads = 0
+        self._least = dict(thresholds or {})
 
     @property
     def loaded(self) -> bool:
@@ -73,21 +79,51 @@ class Names:
 
     def conclude(self, reading: Reading) -> tuple[Finding, ...]:
         """Findings of the text, after the model has read its windows."""
-        return tuple(_finding(f) for f in spans.find(reading.text, reading.lines, reading.scores, lexicon()))
+        found = find(reading.text, reading.lines, reading.scores, lexicon(), self._least)
+        return tuple(map(_finding, found))
 
     def surfaces(self, text: str, found: tuple[Finding, ...]) -> frozenset[str]:
         """The words of found names that name the same person elsewhere too, as they are written."""
         named = ((f.start, f.end) for f in found if f.type == "PERSON")
-        return frozenset(s for start, end in named for s in spans.surfaces(text[start:end], lexicon()))
+        return frozenset(s for start, end in named for s in people.surfaces(text[start:end], lexicon()))
 
     def mentioned(self, text: str, found: tuple[Finding, ...], surfaces: Collection[str]) -> tuple[Finding, ...]:
         """``found`` with the further places where one of ``surfaces`` stands in ``text``."""
         if not _stands_open(text, found, surfaces):
             return found
         rows = lines(text, lexicon())
-        taken = [spans.Found(f.start, f.end, f.type, f.confidence) for f in found]
-        further = [_finding(f) for f in spans.mentions(text, rows, surfaces, taken)]
+        taken = [Found(f.start, f.end, f.type, f.confidence) for f in found]
+        further = [_finding(f) for f in people.mentions(text, rows, surfaces, taken)]
         return tuple(sorted((*found, *further), key=lambda f: f.start)) if further else found
+
+
+def find(
+    text: str, rows: list[Line], scores: dict[Span, Scores], words: Lexicon, least: Mapping[str, float]
+) -> list[Found]:
+    """Names and addresses of ``text`` in order, given the probabilities of the words that the model has read.
+
+    ``least``: the confidence that is asked by type. Further mentions of who was found need none of their own.
+    """
+    judged = list(words_of(rows, scores))
+    streets = addresses(text, judged, rows, words)
+    found = [*streets, *without(people.names(text, rows, judged, words), streets)]
+    found = [f for f in _crossings(text, sorted(found, key=start_of)) if f.confidence >= least.get(f.type, 0.0)]
+    known = {s for f in found if f.type == "PERSON" for s in people.surfaces(text[f.start : f.end], words)}
+    if known:
+        found += people.mentions(text, rows, known, sorted(found, key=start_of))
+    return sorted(found, key=start_of)
+
+
+def _crossings(text: str, found: list[Found]) -> list[Found]:
+    """A street that is named like a person, and its corner with the next, are one address."""
+    joined: list[Found] = []
+    for f in found:
+        last = joined[-1] if joined else None
+        if last and (last.type, f.type, text[last.end : f.start]) == ("PERSON", "ADDRESS", " and "):
+            joined[-1] = replace(f, start=last.start)
+        else:
+            joined.append(f)
+    return joined
 
 
 def _stands_open(text: str, found: tuple[Finding, ...], surfaces: Collection[str]) -> bool:
@@ -105,7 +141,7 @@ def _stands_open(text: str, found: tuple[Finding, ...], surfaces: Collection[str
     return False
 
 
-def _finding(f: spans.Found) -> Finding:
+def _finding(f: Found) -> Finding:
     return Finding(f.start, f.end, f.type, "pii", f.confidence, DETECTORS[f.type], "medium")
 
 

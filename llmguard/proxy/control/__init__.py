@@ -24,6 +24,7 @@ from llmguard.proxy.control import openapi
 from llmguard.proxy.control.approvals import ApprovalDesk, Revise
 from llmguard.proxy.control.browser import BrowserLogin
 from llmguard.proxy.control.endpoints import Endpoint, as_json
+from llmguard.proxy.control.exceptions import ExceptionDesk
 from llmguard.proxy.control.http import Door, crashed, http_error, refused
 from llmguard.proxy.control.openapi import BASE
 from llmguard.proxy.control.people import PeopleDesk
@@ -70,6 +71,7 @@ def endpoints(units: Units, polls: Polls, settings: Settings, revise: Revise | N
         BrowserLogin(units, settings, providers),
         ApprovalDesk(units, polls, settings.checkpoint_folder, revise),
         PowerDesk(units),
+        ExceptionDesk(units, settings),
         RulesDesk(units, settings.rules),
         PeopleDesk(units),
         ProofDesk(units),
