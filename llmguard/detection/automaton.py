@@ -23,6 +23,8 @@ from typing import Any
 
 import hyperscan
 
+from llmguard.detection.demands import TRIGGERS, Demand, branches
+from llmguard.detection.demands import of as demand_of
 from llmguard.errors import ConfigError
 
 Plants = Sequence[tuple[int, bytes]]
@@ -31,7 +33,8 @@ Words = Mapping[bytes, tuple[int, ...]]
 """Plain words, in any case, and the numbers of the anchors that each of them hits too. They compile twenty times as
 fast as expressions that hold them."""
 Databases = tuple[Any, ...]
-"""Of expressions, of words, of short words."""
+"""Of expressions by what they demand of a text, of what triggers those, of words, of short words."""
+_COUNT = len(Demand) + 3
 SHORT = 5
 """Letters from which on an ASCII word is looked for without what stands before it."""
 _NEVER = b"\\x00llmguard\\x00"
@@ -61,7 +64,7 @@ class Automaton:
         path = _cache_path(cache, (*anchors, *words)) if cache is not None and planted else None
         loaded = _loaded(path, plants, self._words) if path else None
         self.from_cache = loaded is not None
-        self._databases = loaded if loaded is not None else (compiled(anchors, once), *self._words.compiled())
+        self._databases = loaded if loaded is not None else (*by_demand(anchors, once), *self._words.compiled())
         if path and loaded is None:
             _store(path, packed(*map(hyperscan.dumpb, self._databases)))
 
@@ -75,42 +78,57 @@ class Automaton:
 
 
 class _Words:
-    """Plain words beside the expressions. Long ones are literals; ASCII ones below ``SHORT`` letters want a boundary or a
-    change of case before them, and share one expression, whose hits are told apart by their last letters.
+    """Plain words beside the expressions: literals. ASCII ones below ``SHORT`` letters want a boundary before them,
+    which is part of the literal, or stand inside camelCase; behind a letter beyond ASCII an expression looks for them.
     """
 
     def __init__(self, words: Words) -> None:
-        short = {w: n for w, n in words.items() if len(w) < SHORT and w.isascii()}
-        self.long = {w: n for w, n in words.items() if w not in short}
-        self.numbers = tuple(self.long.values())
-        self.short = short
-        self.lengths = tuple(sorted({len(w) for w in short}))
+        self.short = {w: n for w, n in words.items() if len(w) < SHORT and w.isascii()}
+        spelled = {(w, True): n for w, n in words.items() if w not in self.short}
+        for word, numbers in self.short.items():
+            spelled |= {(boundary + word, True): numbers for boundary in _BOUNDARIES}
+            spelled[word.capitalize(), False] = numbers
+        self.literals = tuple(spelled)
+        self.numbers = tuple(spelled.values())
+        self.lengths = tuple(sorted({len(w) for w in self.short}))
 
     def compiled(self) -> Databases:
-        return compiled_words(self.long), compiled((_short(self.short),))
+        return compiled_words(self.literals), compiled((_short(self.short),))
+
+
+_BOUNDARIES = tuple(bytes([c]) for c in range(1, 128) if not bytes([c]).isalpha())
+"""ASCII that is no letter, but for NUL, which ends a literal."""
 
 
 def _short(words: Collection[bytes]) -> bytes:
-    if not words:
-        return _NEVER
-    plain = "|".join(re.escape(w.decode()) for w in words)
-    titled = "|".join(re.escape(w.decode().capitalize()) for w in words if w[:1].isalpha())
-    return f"(?i:(?:^|[^A-Za-z])(?:{plain})){f'|[a-z](?:{titled})' if titled else ''}".encode()
+    """Short words behind a byte beyond ASCII."""
+    return f"(?i:[\\x80-\\xff](?:{'|'.join(re.escape(w.decode()) for w in words)}))".encode() if words else _NEVER
 
 
 def _runs(databases: Databases, scratch: Any, words: _Words, data: bytes) -> dict[int, list[int]]:
     runs: dict[int, list[int]] = {}
     databases[0].scan(data, match_event_handler=_note, context=runs, scratch=scratch[0])
-    if words.long:
-        databases[1].scan(data, match_event_handler=_note_word, context=(runs, words.numbers), scratch=scratch[1])
-    if words.short:
+    held: list[int] = []
+    databases[_TRIGGERS].scan(data, match_event_handler=_note_held, context=held, scratch=scratch[_TRIGGERS])
+    if not data.isascii():
+        held.append(Demand.BEYOND)
+    for demand in held:
+        databases[demand].scan(data, match_event_handler=_note, context=runs, scratch=scratch[demand])
+    if words.literals:  # the line feed is the boundary before a text
+        told = (runs, words.numbers)
+        databases[-2].scan(b"\n" + data, match_event_handler=_note_word, context=told, scratch=scratch[-2])
+    if words.short and Demand.BEYOND in held:
         ends: list[int] = []
-        databases[2].scan(data, match_event_handler=_note_end, context=ends, scratch=scratch[2])
+        databases[-1].scan(data, match_event_handler=_note_end, context=ends, scratch=scratch[-1])
         for end in ends:
             for length in words.lengths:
                 for anchor in words.short.get(data[end - length : end].lower(), ()):
                     _note(anchor, 0, end, 0, runs)
     return runs
+
+
+def _note_held(demand: int, _start: int, _end: int, _flags: int, held: list[int]) -> None:
+    held.append(demand)
 
 
 def _note_end(_word: int, _start: int, end: int, _flags: int, ends: list[int]) -> None:
@@ -122,7 +140,7 @@ def _note_word(
 ) -> None:
     runs, numbers = context
     for anchor in numbers[word]:
-        _note(anchor, start, end, flags, runs)
+        _note(anchor, start, end - 1, flags, runs)
 
 
 def _note(anchor: int, _start: int, end: int, _flags: int, runs: dict[int, list[int]]) -> None:
@@ -135,24 +153,47 @@ def _note(anchor: int, _start: int, end: int, _flags: int, runs: dict[int, list[
         run += (end, end)
 
 
+_TRIGGERS = len(Demand)
+
+
+def by_demand(anchors: Sequence[bytes], once: Collection[bytes] = ()) -> Databases:
+    """A database for each demand, then that of their triggers. Raises ConfigError.
+
+    Alternatives of an anchor go where each belongs.
+    """
+    parted: dict[Demand, list[_Piece]] = {demand: [] for demand in Demand}
+    for number, anchor in enumerate(anchors):
+        for piece in branches(anchor):
+            parted[demand_of(piece)].append((number, piece, anchor in once))
+    made = [_compiled(parted[demand]) for demand in Demand]
+    return (*made, _compiled([(int(d), t, True) for d, t in TRIGGERS.items() if parted[d]]))
+
+
+_Piece = tuple[int, bytes, bool]
+"""The number of an anchor, an expression of it, and whether it is told once a text."""
+
+
 def compiled(anchors: Sequence[bytes], once: Collection[bytes] = ()) -> Any:
     """A database of all ``anchors``, numbered in order. Raises ConfigError."""
+    return _compiled([(i, anchor, anchor in once) for i, anchor in enumerate(anchors)])
+
+
+def _compiled(pieces: Sequence[_Piece]) -> Any:
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    numbers = [i for i, anchor in enumerate(anchors) if anchor] or [0]
-    expressions = [anchors[i] or _NEVER for i in numbers] if anchors else [_NEVER]
-    flags = [hyperscan.HS_FLAG_SINGLEMATCH if e in once else 0 for e in expressions]
+    numbers, expressions, once = zip(*([p for p in pieces if p[1]] or [(0, _NEVER, True)]), strict=True)
+    flags = [hyperscan.HS_FLAG_SINGLEMATCH if single else 0 for single in once]
     try:
-        database.compile(expressions=expressions, ids=numbers, flags=flags)
+        database.compile(expressions=list(expressions), ids=list(numbers), flags=flags)
     except hyperscan.error as e:
         raise ConfigError(f"Hyperscan rejects the catalogue's anchors: {e}") from None
     return database
 
 
-def compiled_words(words: Collection[bytes]) -> Any:
-    """A database of plain ``words``, numbered in order."""
+def compiled_words(words: Sequence[tuple[bytes, bool]]) -> Any:
+    """A database of plain words, numbered in order; each with whether its case does not matter."""
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    plain = list(words) or [_NEVER]
-    flags = [hyperscan.HS_FLAG_CASELESS] * len(plain)
+    plain = [w for w, _ in words] or [_NEVER]
+    flags = [hyperscan.HS_FLAG_CASELESS if caseless else 0 for _, caseless in words] or [0]
     database.compile(expressions=plain, ids=list(range(len(plain))), flags=flags, literal=True)
     return database
 
@@ -183,7 +224,7 @@ def _cache_path(folder: Path, anchors: Sequence[bytes]) -> Path | None:
             return None
     except OSError:  # a disk that is full or cannot be written
         return None
-    h = hashlib.sha256(b"llmguard automaton v3")
+    h = hashlib.sha256(b"llmguard automaton v5")
     for piece in (version("hyperscan").encode(), platform.machine().encode(), _processor(), *anchors):
         h.update(len(piece).to_bytes(8, "big"))
         h.update(piece)
@@ -218,7 +259,7 @@ def _loaded(path: Path, plants: Plants, words: _Words) -> Databases | None:
         return None
     try:
         databases = tuple(hyperscan.loadb(b, hyperscan.HS_MODE_BLOCK) for b in _unpacked(blob))
-        return databases if len(databases) == 3 and _sees(databases, plants, words) else None
+        return databases if len(databases) == _COUNT and _sees(databases, plants, words) else None
     except hyperscan.error:
         return None
 

@@ -8,7 +8,6 @@ length of its value, and raises nothing on any text.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from llmguard.validators import (
     contact,
@@ -22,21 +21,19 @@ from llmguard.validators import (
     vendors,
     wallets,
 )
-from llmguard.validators.base import Validator
+from llmguard.validators.base import Validator, merged
 
-VALIDATORS: Mapping[str, Validator] = MappingProxyType(
-    {
-        **financial.VALIDATORS,
-        **national.VALIDATORS,
-        **contact.VALIDATORS,
-        **network.VALIDATORS,
-        **records.VALIDATORS,
-        **passwords.VALIDATORS,
-        **placeholders.VALIDATORS,
-        **secrets.VALIDATORS,
-        **vendors.VALIDATORS,
-        **wallets.VALIDATORS,
-    }
+VALIDATORS: Mapping[str, Validator] = merged(
+    financial.VALIDATORS,
+    national.VALIDATORS,
+    contact.VALIDATORS,
+    network.VALIDATORS,
+    records.VALIDATORS,
+    passwords.VALIDATORS,
+    placeholders.VALIDATORS,
+    secrets.VALIDATORS,
+    vendors.VALIDATORS,
+    wallets.VALIDATORS,
 )
 """Every validator that a catalogue entry may name."""
 

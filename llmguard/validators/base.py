@@ -7,11 +7,23 @@ length of its value, and raises nothing on any text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
+from types import MappingProxyType
 
 Validator = Callable[[str], bool | None]
+
+
+def merged(*tables: Mapping[str, Validator]) -> Mapping[str, Validator]:
+    """All tables as one. Raises: ValueError, at import, if two validators have the same name."""
+    known: dict[str, Validator] = {}
+    for table in tables:
+        if twice := known.keys() & table.keys():
+            raise ValueError(f"validators that are named twice: {', '.join(sorted(twice))}")
+        known.update(table)
+    return MappingProxyType(known)
+
 
 _SEPARATORS = dict.fromkeys(map(ord, " .-/()+,:\u00a0\t"))
 

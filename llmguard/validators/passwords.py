@@ -78,6 +78,7 @@ def password_bare(value: str) -> bool | None:
     return None if len(value) >= 6 and any(map(str.isdigit, value)) else False
 
 
+_POINTER = re.compile(r"^[&*]+[a-z_]+$")
 _GUESSED_WORDS = """
 letmein qwerty qwertz azerty qwertyuiop asdfgh asdfghjkl zxcvbn iloveyou trustno hunter monkey dragon sunshine
 princess football baseball superman batman welcome shadow master passw admin root guest toor hallo schatz
@@ -89,7 +90,7 @@ _GUESSED = frozenset(_GUESSED_WORDS.split())
 
 def password_said(value: str) -> bool | None:
     """A password told in a sentence: a digit or symbol beside letters, or upper case within; else it is a word."""
-    if password(value) is False or _CALL_PATH.match(value) or value.startswith("/"):
+    if password(value) is False or _CALL_PATH.match(value) or _POINTER.match(value) or value.startswith("/"):
         return False
     if value.lower() in _GUESSED:
         return None

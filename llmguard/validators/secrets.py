@@ -81,9 +81,9 @@ def vendor_key(value: str) -> bool | None:
 
 
 def jwt(value: str) -> bool | None:
-    """Three parts whose first decodes to a JSON object with ``alg``. RFC 7515 §3, RFC 7519 §7.2."""
+    """Three parts, five if encrypted, whose first decodes to a JSON object with ``alg``. RFC 7515 §3, RFC 7516 §3."""
     parts = value.split(".")
-    if len(parts) != 3:
+    if len(parts) < 3:
         return False
     try:
         header = json.loads(base64.urlsafe_b64decode(parts[0] + "=" * (-len(parts[0]) % 4)))
@@ -126,12 +126,21 @@ def base58_key(value: str) -> bool | None:
     return hashlib.sha256(hashlib.sha256(data[:-4]).digest()).digest()[:4] == data[-4:]
 
 
+_SETTING = re.compile(r"""[\w.-]["']?[ \t]*:[ \t]*(?:[|>][+-]?\s*)?["']?([^\s"'#][^"'\n]*)""")
+
+
+def manifest(value: str) -> bool | None:
+    """Settings of a Secret: one at least has a value, which is neither a template nor a placeholder."""
+    return None if any(not stands_for_nothing(said) for said in _SETTING.findall(value)) else False
+
+
+_WORDS = re.compile(r"[a-z]+")
 _SEED_SIZES = (12, 15, 18, 21, 24)
 
 
 def seed_phrase(value: str) -> bool | None:
     """12 to 24 words of which few repeat, as a wallet shows them for its seed. BIP 39."""
-    words = value.split()
+    words = _WORDS.findall(value)
     return None if len(words) in _SEED_SIZES and 3 * len(set(words)) >= 2 * len(words) else False
 
 
@@ -147,6 +156,7 @@ VALIDATORS: Mapping[str, Validator] = MappingProxyType(
         "private_key": private_key,
         "http_basic": http_basic,
         "base58_key": base58_key,
+        "manifest": manifest,
         "seed_phrase": seed_phrase,
     }
 )

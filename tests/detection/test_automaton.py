@@ -7,10 +7,12 @@ from pathlib import Path
 
 import hyperscan
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmguard import catalogue
 from llmguard.detection import Engine
-from llmguard.detection.automaton import Automaton, compiled, compiled_words, packed
+from llmguard.detection.automaton import Automaton, by_demand, compiled, compiled_words, packed
 from llmguard.errors import ConfigError
 from llmguard.model import TextPart
 
@@ -66,7 +68,9 @@ def test_damaged_file_is_compiled_again_and_repaired(folder: Path, damage: objec
 
 @pytest.mark.parametrize("others", [(b"nothing", b"never"), (b"cat",), (b"cat", b"d[o0]g", b"."), (b"d[o0]g", b"cat")])
 def test_valid_database_of_other_patterns_is_not_believed(folder: Path, others: tuple[bytes, ...]) -> None:
-    _forge(_file(folder), packed(*map(hyperscan.dumpb, (compiled(others), compiled_words(()), compiled((b"never",))))))
+    _forge(
+        _file(folder), packed(*map(hyperscan.dumpb, (*by_demand(others), compiled_words(()), compiled((b"never",)))))
+    )
     again = _automaton(folder)
     assert not again.from_cache
     assert again.scan(b"cat d0g") == {0: [3, 3], 1: [7, 7]}
@@ -134,11 +138,32 @@ def test_a_short_word_wants_a_boundary_or_a_change_of_case(tmp_path: Path) -> No
     assert made.scan("身ni".encode()) == {1: [5, 5]}
 
 
+TRIGGERED = (rb"\d{4}-\d{2}", rb"[A-F]{6}[a-z]{8}", "grüße|plain".encode(), rb"cat|\d{16}")
+
+
+def test_what_demands_digits_length_or_other_letters_is_found_where_they_are() -> None:
+    made = Automaton(TRIGGERED)
+    assert made.scan(b"nothing of it, cat") == {3: [18, 18]}
+    assert made.scan(b"in 2024-05") == {0: [10, 10]}
+    assert made.scan(b"ABCDEFabcdefgh") == {1: [14, 14]}
+    assert made.scan("viele grüße".encode()) == {2: [13, 13]}
+    assert made.scan(b"plain 1234567890123456") == {2: [5, 5], 3: [22, 22]}
+
+
+@given(st.text("ab01-. é\n", max_size=40))
+def test_demands_change_nothing_of_what_is_found(text: str) -> None:
+    anchors = (rb"a\d\d[b-]?\d\d", rb"(?:[ab]{6}|0{12})[.]", "é|b1|[01]{4}".encode(), rb"(?i)A.{0,3}0(?:0|1b){2}")
+    plain = compiled(anchors)
+    expected: set[int] = set()
+    plain.scan(text.encode(), match_event_handler=lambda i, *_: expected.add(i))
+    assert set(Automaton(anchors).scan(text.encode())) == expected
+
+
 def test_cached_words_that_others_swapped_are_not_believed(tmp_path: Path) -> None:
     plants = (*PLANTS, (0, b"kitten"), (1, b"puppy"))
     Automaton(ANCHORS, plants, tmp_path / "cache", words=WORDS)
     for others in ((b"puppy", b"kitten"), (b"kitten",), (b"kitten", b"puppy", b"t")):
-        databases = (compiled(ANCHORS), compiled_words(others), compiled((b"never",)))
+        databases = (*by_demand(ANCHORS), compiled_words([(w, True) for w in others]), compiled((b"never",)))
         _forge(_file(tmp_path / "cache"), packed(*map(hyperscan.dumpb, databases)))
         assert not Automaton(ANCHORS, plants, tmp_path / "cache", words=WORDS).from_cache
 

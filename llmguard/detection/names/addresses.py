@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from llmguard.detection.names import confidence, grammar
 from llmguard.detection.names.lexicon import Lexicon
-from llmguard.detection.names.lines import Line, Look
+from llmguard.detection.names.lines import Line, Look, base
 from llmguard.detection.names.spans import Found, Word, identifier, without
 from llmguard.detection.names.terms import FUNCTION_WORDS
 
@@ -23,7 +23,11 @@ SMALL = 0.8
 FORMED = 0.85
 """What the form of a street counts among the probabilities of its words."""
 _REACH = 9
-_ARTICLE = re.compile(r"([a-z]{1,4}) (?!corner |intersection |junction )")
+_EDGE = 24
+_FIRST = re.compile(r"([a-zà-ÿ]{1,20}) (?!corner |intersection |junction |dit )(?P<head>(?=[\dA-ZÀ-Þ]))?")
+_LAST = re.compile(
+    r"(?:, (?=[a-zà-ÿ]{1,20}\Z)| (?=(?:se|da|de|di|do|en|et|e|y|und|and|is|est|es|ist)\Z))([a-zà-ÿ]{1,20})\Z"
+)
 _STOPPED = re.compile(r"(?<=[^\W\d_]{4})\.\Z")
 _LETTERS = re.compile(r"[^\W\d_]{3,}")
 _VOWEL = re.compile(r"[aeiouyäöüåæøàáâãèéêëìíîïòóôõùúûýœαεηιουω]", re.I)
@@ -105,7 +109,7 @@ def _address(text: str, cluster: Sequence[Seed], lexicon: Lexicon, witnesses: se
     if not (lettered or zipped):
         return None
     left, right = _grown_left(text, start), _grown_right(text, end, lexicon)
-    left, right = _trimmed(text, left, right)
+    left, right = _trimmed(text, left, right, lexicon)
     borne = any(s.plain or not s.form for s in streets) or any(start <= w < end for w in witnesses)
     if not borne and _wordless(text[end:right]):
         return None
@@ -116,12 +120,21 @@ def _address(text: str, cluster: Sequence[Seed], lexicon: Lexicon, witnesses: se
     return Found(left, right, "ADDRESS", sure)
 
 
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """Without an article before it and the full stop of its sentence."""
-    while (article := _ARTICLE.match(text, start, end)) and article[1] in FUNCTION_WORDS:
-        start = article.end()
+def _trimmed(text: str, start: int, end: int, lexicon: Lexicon) -> tuple[int, int]:
+    """Without what is no part of it at its edges: an article, a word of the sentence, the full stop."""
+    while (edge := _FIRST.match(text, start, end)) and (
+        edge[1] in FUNCTION_WORDS or (edge["head"] is not None and _loose(edge[1], lexicon))
+    ):
+        start = edge.end()
+    while (edge := _LAST.search(text, max(start, end - _EDGE), end)) and _loose(edge[1], lexicon):
+        end = edge.start()
     stopped = _STOPPED.search(text, start, end)
     return start, stopped.start() if stopped else end
+
+
+def _loose(word: str, lexicon: Lexicon) -> bool:
+    folded = word.casefold()
+    return folded in FUNCTION_WORDS or (folded in lexicon.common and not grammar.STREET_WORD.match(word))
 
 
 def _wordy(surface: str) -> bool:
@@ -156,6 +169,12 @@ def _grown_right(text: str, end: int, lexicon: Lexicon) -> int:
     """Over units, states and zips, over a town beside a zip, and over a country."""
     for _ in range(6):
         if (grown := grammar.TOWN_AND_COUNTRY.match(text, end)) and _lands(grown["country"], lexicon):
+            end = grown.end()
+            continue
+        if text[end - 4 : end].isdigit() and (grown := grammar.DUTCH.match(text, end)):
+            end = grown.end()
+            continue
+        if (grown := grammar.BARE_TOWN.match(text, end)) and base(grown["town"]) in lexicon.towns:
             end = grown.end()
             continue
         if (grown := grammar.ZIP_TOWN.match(text, end)) and (town := _town(grown["town"], lexicon)):

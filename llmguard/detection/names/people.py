@@ -1,19 +1,22 @@
 """People: judged words become names. What code and common words explain is dropped.
 
-Owns: thresholds, joining, titles, later mentions. Never does: inference, addresses. Offsets are code points, half-open.
-Invariant: a span starts and ends with a word; the result is sorted and never overlaps.
+Owns: thresholds, joining, titles. Never does: inference, addresses, what is called like a person (``things``). Offsets
+are code points, half-open. Invariant: a span starts and ends with a word; the result is sorted and never overlaps.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 
 from llmguard.detection.names import confidence
+from llmguard.detection.names.context import INTRODUCED, PRESENTS, TITLE, near
 from llmguard.detection.names.lexicon import Lexicon
-from llmguard.detection.names.lines import CONTEXT, WORD, Line, base
-from llmguard.detection.names.spans import COMMON, Found, Word, identifier, without, words_of
-from llmguard.detection.names.terms import AND, FUNCTION_WORDS, HANDLE_TAGS, PARTICLES, PLACES, TECHNICAL
+from llmguard.detection.names.lines import Line, base
+from llmguard.detection.names.mentions import handles
+from llmguard.detection.names.spans import COMMON, Found, Word, bare, certain, identifier, titled, without
+from llmguard.detection.names.terms import ADDRESSING, AND, FUNCTION_WORDS, PARTICLES
+from llmguard.detection.names.things import ORGANISATION, is_thing, things
 
 NAME, KNOWN_NAME, CERTAIN_NAME = 0.2, 0.1, 0.03
 """Least probabilities: of a word that is nobody's name; of somebody's name; of a name in title case that is neither an
@@ -21,47 +24,22 @@ ordinary word nor a place, within a sentence."""
 NEVER, COUNTRY, BRIEF, EVERYDAY = 1.1, 0.9, 0.5, 0.15
 """For words in lower case that are nobody's name, unless words before them tell of one; for countries; for short
 capitalised words that are common and somebody's name, for brands and languages; for longer ones that are both."""
-UNKNOWN = 0.3
-"""For an unknown word, or one behind an article, that stands alone."""
 SPREAD, TOLD = 0.02, 0.6
 """For a title-case word beside a name; if it is an ordinary word."""
-ALONE = 0.98
-"""For an unknown word that stands alone behind an article, as a product or a place does."""
-_ACRONYM, _SHORT, _NEAR = 5, 3, 32
-_ORGANISATION = re.compile(
-    r",? (?:(?:and|&) \w{1,30} |[A-Z]\w{1,20} )?(?:Ltd|Inc|LLC|LLP|PLC|GmbH|AG|Corp|Corporation|Group|Company|Co|"
-    r"Foundation|University|College|School|Institute|Airport|Stadium|Award|Prize|Park|Hotel|Bank|Archipelago|Islands?|River|Lake|"
-    r"Valley|Mountains?|Beach|Canyon|Desert|Museum|Theorem|Algorithm|Method|Distribution|Equation|Conjecture)\b"
-)
-_TITLE = re.compile(
-    r"\b(?:(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|President|Senator|Captain|Colonel|Sergeant|Judge|Herrn?|Frau|Sir|Lady|"
-    r"Monsieur|Madame|Mme|Mlle|Señora?|Sra?|Signora?|Sig|Senhora?|Dhr|Mevr|Pan|Pani)\.?|(?i:my name is|name's|called|"
-    r"mein name ist|ich hei(?:ß|ss)e|je m'appelle|call(?:s|ed)? me|me llamo|mi nombre es|mi chiamo|meu nome é|ik heet|"
-    r"señora?|senhora?|signora?|madame|monsieur|mevrouw|meneer|doctora?|docteur|dottor(?:e|essa)?|dokter|doutora?|"
-    r"dear|signed|regards,|name:)) {0,2}\n?$"
-)
+_ACRONYM, _SHORT, _WORDS, _PARTICLES = 5, 3, 6, 12
+_GAPS = (" ", "-", " '")
+_COMPOUND = re.compile(r"-([a-z]{3,30})\b")
+"""What a name in lower case goes on with: another name, or it is a word like ``name-tools``."""
 _INITIAL = re.compile(r"(?<=[^\W\d_] )[A-Z]\. ?$")
 _COURTESY = re.compile(r"\b(?:Mr|Mrs|Ms|Mx|Dr|Prof|Herrn?|Frau|Mme|Mlle|Señora?|Signora?|Senhora?|Mevr|Dhr)\.? $")
-_SURNAME = re.compile(
-    r".{2,}(?:sson|dóttir|dottir|ðason|ović|ević|escu|enko|chuk|ński|ńska|ska|wicz|czyk|shvili|oğlu|opoulos|idis|"
-    r"[dtklr]akis|[bdgklmnrstvz]ova|[aeiy]eva|[bdgklmnrstvz]ov|[aeiy]ev|chev|nen)"
-)
-"""Endings that family names have in languages whose names no list holds whole."""
-_LANDS = re.compile(r" (?:Republic|Kingdom|Islands?|Union|Ocean|Sea|Script|language|alphabet)\b")
 _DEGREE = re.compile(r",? (?:MD|DDS|DVM|PhD|Ph\.D\.|Jr\.?|Sr\.?|II|III|IV|Esq\.?)(?![\w])")
-_ARTICLE = re.compile(
-    r"\b(?i:the|an?|at|chez|bei|this|these|our|your|its|such as|using|with|le|la|les|der|die|das|el|los|las|il|lo|o|os|"
-    r"de|het) (?:[a-zà-ÿ]{3,20} )?$"
-)
-_HANDLE = re.compile(
-    r"(?:^|(?<=[\s(\[\"'“>]))@(?P<name>[A-Za-z]\w{2,30})(?=(?:['’]\s?s)?(?:[,:;!?)\"”-]|\.?(?:\s|$)))", re.M
-)
 
 
 def names(text: str, lines: Sequence[Line], words: Sequence[Word], lexicon: Lexicon) -> list[Found]:
     """The names of people among ``words``, in order."""
     marked = [_is_name(text, words, i, lexicon) for i in range(len(words))]
     _spread(text, words, marked, lexicon)
+    _introduced(text, words, marked, lexicon)
     found: list[Found] = []
     i = 0
     while i < len(words):
@@ -74,7 +52,9 @@ def names(text: str, lines: Sequence[Line], words: Sequence[Word], lexicon: Lexi
         if (name := _name(text, words[i : j + 1], lexicon)) is not None:
             found.append(name)
         i = j + 1
-    return sorted((*found, *without(_handles(text, lines, words, lexicon), found)), key=lambda f: f.start)
+    called = things(text, words, found, lexicon)
+    found = [f for f in found if f.start not in called]
+    return sorted((*found, *without(handles(text, lines, words, lexicon), found)), key=lambda f: f.start)
 
 
 def _is_name(text: str, words: Sequence[Word], i: int, lexicon: Lexicon) -> bool:
@@ -83,10 +63,12 @@ def _is_name(text: str, words: Sequence[Word], i: int, lexicon: Lexicon) -> bool
     probability, _, place = word.scores
     if probability < max(CERTAIN_NAME, word.least):
         return False
-    if len(surface) == 1 or any(map(str.isdigit, surface)) or identifier(text, word):
+    if len(surface) == 1 or _addressing(text, words, i) or any(map(str.isdigit, surface)) or identifier(text, word):
+        return False
+    if surface.islower() and (rest := _COMPOUND.match(text, word.end)) and rest[1] not in lexicon.people:
         return False
     folded = base(surface)
-    if _bare(surface).isupper() and len(folded) <= _ACRONYM and folded not in lexicon.people:
+    if bare(surface).isupper() and len(folded) <= _ACRONYM and folded not in lexicon.people:
         return False
     if certain(surface, folded, lexicon) and place < 0.3:
         return True
@@ -94,8 +76,29 @@ def _is_name(text: str, words: Sequence[Word], i: int, lexicon: Lexicon) -> bool
         return False
     if folded not in lexicon.people and probability < TOLD and _behind_particle(text, words, i):
         return False
-    near = surface[0].islower() and _near(text, word.start)
-    return probability >= _least(surface, folded, lexicon, near)
+    told = surface[0].islower() and near(text, word.start)
+    return probability >= _least(surface, folded, lexicon, told)
+
+
+def _addressing(text: str, words: Sequence[Word], i: int) -> bool:
+    """``Beste Maaike``, ``Dr. Okafor``: a title or greeting before a word in title case."""
+    folded = text[words[i].start : words[i].end].casefold()
+    return folded in ADDRESSING and i + 1 < len(words) and text[words[i + 1].start].isupper()
+
+
+def _introduced(text: str, words: Sequence[Word], marked: list[bool], lexicon: Lexicon) -> None:
+    """Marks the words in lower case behind ``my name is``, as far as they are somebody's."""
+    starts = {w.start: i for i, w in enumerate(words)}
+    for match in INTRODUCED.finditer(text):
+        first = i = starts.get(match.end(), len(words))
+        while i < min(first + _WORDS, len(words)) and (i == first or text[words[i - 1].end : words[i].start] in _GAPS):
+            folded = base(text[words[i].start : words[i].end])
+            known = folded in lexicon.people and (i == first or folded not in FUNCTION_WORDS)
+            if known or (folded not in lexicon.common and folded not in lexicon.german and len(folded) > 1):
+                marked[i] = not words[i].least
+            elif i == first or folded not in PARTICLES - AND:
+                break
+            i += 1
 
 
 def _behind_particle(text: str, words: Sequence[Word], i: int) -> bool:
@@ -103,38 +106,25 @@ def _behind_particle(text: str, words: Sequence[Word], i: int) -> bool:
     return i > 1 and text[words[i - 1].start : words[i - 1].end] in PARTICLES and text[words[i - 2].start].isupper()
 
 
-def _near(text: str, start: int) -> bool:
-    """Whether words that tell of a name stand right before, in the same cell of a table."""
-    ends = [m.end() for m in CONTEXT.finditer(text, max(0, start - _NEAR), start)]
-    return bool(ends) and not any(c in text[ends[-1] : start] for c in "|\n\t")
-
-
-def certain(surface: str, folded: str, lexicon: Lexicon) -> bool:
-    """Whether a word in title case is a name and no ordinary word, town or country."""
-    if not _titled(surface) or folded in lexicon.common or folded in lexicon.towns or folded in lexicon.lands:
-        return False
-    if folded in lexicon.proper:
-        return False
-    return folded in lexicon.people or _SURNAME.fullmatch(folded) is not None
-
-
-def _least(surface: str, folded: str, lexicon: Lexicon, near: bool) -> float:
-    """The probability that is asked of a word, by what else explains it. ``near``: words that tell of a name."""
+def _least(surface: str, folded: str, lexicon: Lexicon, told: bool) -> float:
+    """The probability that is asked of a word, by what else explains it. ``told``: words before it tell of a name."""
     known, common, lower = folded in lexicon.people, folded in lexicon.common, surface[0].islower()
-    capital = _bare(surface).isupper()
+    capital = bare(surface).isupper()
     if common and (lower or not known):
         return COMMON
     if lower and not known:
-        return TOLD if near else NEVER
+        return TOLD if told else NEVER
     if folded in lexicon.countries:
         return COUNTRY
+    if surface.isupper() and folded in PARTICLES:
+        return COMMON
     if (common and len(folded) <= _SHORT) or folded in lexicon.proper:
         return BRIEF
     if capital and not known:
         return COMMON
     if not known:
-        return NAME
-    if (lower and not near) or (capital and len(folded) <= _ACRONYM):
+        return COMMON if folded in lexicon.german else NAME
+    if (lower and not told) or (capital and len(folded) <= _ACRONYM):
         return BRIEF
     return EVERYDAY if common else KNOWN_NAME
 
@@ -144,35 +134,45 @@ def _spread(text: str, words: Sequence[Word], marked: list[bool], lexicon: Lexic
     speaker's colon, or in pairs that the lexicon knows as given and family names."""
     for i, word in enumerate(words):
         surface = text[word.start : word.end]
-        if marked[i] or len(surface) < 2 or not _titled(surface) or identifier(text, word):
+        if marked[i] or len(surface) < 2 or not titled(surface) or identifier(text, word):
             continue
         folded = base(surface)
-        if folded in FUNCTION_WORDS:
+        if folded in FUNCTION_WORDS or _addressing(text, words, i):
             continue
         common, known = folded in lexicon.common, folded in lexicon.people
         if word.least:
             marked[i] = word.scores[0] >= SPREAD and not common and _beside_name(text, words, marked, i)
-        elif ((known or (not common and word.scores[0] >= TOLD)) and _after_particle(text, words, marked, i)) or (
+        elif ((known or word.scores[0] >= TOLD) and _after_particle(text, words, marked, i)) or (
             known and _paired(text, words, i, lexicon)
         ):
             marked[i] = True
-        elif (known or not common) and _bare(surface) == surface:
+        elif (known or not common) and bare(surface) == surface:
             telling = word.scores[0] >= SPREAD
             surely = telling or certain(surface, folded, lexicon)
             marked[i] = (surely and _beside_name(text, words, marked, i)) or (
                 (telling or not common)
-                and bool(_TITLE.search(text, max(0, word.start - 24), word.start) or (known and _speaks(text, word)))
+                and bool(TITLE.search(text, max(0, word.start - 24), word.start) or (known and _speaks(text, word)))
             )
         elif word.scores[0] >= TOLD and text[word.start - 1 : word.start] != "-":
             marked[i] = _beside_name(text, words, marked, i)
         if not marked[i] and not common and _INITIAL.search(text, max(0, word.start - 6), word.start):
             marked[i] = True
+        if (
+            not marked[i]
+            and _presentable(folded, lexicon)
+            and PRESENTS.search(text, max(0, word.start - 24), word.start)
+        ):
+            marked[i] = True
+        if not marked[i] and word.scores[0] >= KNOWN_NAME and TITLE.search(text, max(0, word.start - 24), word.start):
+            marked[i] = True
         if not marked[i] and _COURTESY.search(text, max(0, word.start - 12), word.start):
             marked[i] = True
 
 
-def _titled(surface: str) -> bool:
-    return surface[0].isupper() and not surface.isupper()
+def _presentable(folded: str, lexicon: Lexicon) -> bool:
+    """Whether ``I am`` makes a name of it."""
+    known = folded in lexicon.given or (folded in lexicon.people and folded not in lexicon.common)
+    return known and folded not in lexicon.lands
 
 
 def _beside_name(text: str, words: Sequence[Word], marked: Sequence[bool], i: int) -> bool:
@@ -187,13 +187,13 @@ def _beside_name(text: str, words: Sequence[Word], marked: Sequence[bool], i: in
 
 
 def _after_particle(text: str, words: Sequence[Word], marked: Sequence[bool], i: int) -> bool:
-    return (
-        i > 1
-        and marked[i - 2]
-        and text[words[i - 1].start : words[i - 1].end] in PARTICLES - AND
-        and text[words[i - 2].end : words[i].start].count(" ") == 2
-        and words[i].start - words[i - 2].end <= 8
-    )
+    """Whether a name and one or two particles stand before: ``Rodríguez de la Fuente``, ``Jan van 't Hof``."""
+    for j in range(i - 1, max(i - 4, 0), -1):
+        if marked[j]:
+            return j < i - 1 and words[i].start - words[j].end <= _PARTICLES
+        if text[words[j].start : words[j].end] not in PARTICLES - AND or "," in text[words[j].end : words[j + 1].start]:
+            return False
+    return False
 
 
 def _paired(text: str, words: Sequence[Word], i: int, lexicon: Lexicon) -> bool:
@@ -211,11 +211,15 @@ def _full_name(text: str, pair: Sequence[Word], lexicon: Lexicon) -> bool:
     surfaces = [text[w.start : w.end] for w in pair]
     folded = {base(s) for s in surfaces}
     return (
-        all(map(_titled, surfaces))
+        all(map(titled, surfaces))
         and folded <= lexicon.people
         and not folded <= lexicon.common
         and folded.isdisjoint(lexicon.countries)
     )
+
+
+def _small(text: str, word: Word) -> bool:
+    return text[word.start].islower() and not titled(text[word.start : word.end])
 
 
 def _speaks(text: str, word: Word) -> bool:
@@ -227,7 +231,7 @@ def _next_of_name(text: str, words: Sequence[Word], marked: Sequence[bool], i: i
     """The number of the word that the name goes on with after word ``i``, over an initial or particles; else ``i``."""
     for j in range(i + 1, min(i + 4, len(words))):
         before, word = words[j - 1], words[j]
-        possessive = before.end - before.start > len(_bare(text[before.start : before.end]))
+        possessive = before.end - before.start > len(bare(text[before.start : before.end]))
         if possessive or not _glued(text[before.end : word.start], before.end - before.start):
             return i
         if marked[j]:
@@ -250,16 +254,16 @@ def _name(text: str, words: Sequence[Word], lexicon: Lexicon) -> Found | None:
     """One name of joined words; lower-case edges beside words in title case are cut."""
     kept = list(words)
     if any(text[w.start].isupper() for w in kept):
-        while kept and text[kept[0].start].islower() and text[kept[0].start : kept[0].end] not in PARTICLES:
+        while kept and _small(text, kept[0]) and text[kept[0].start : kept[0].end] not in PARTICLES:
             kept.pop(0)
-        while kept and text[kept[-1].start].islower():
+        while kept and _small(text, kept[-1]):
             kept.pop()
     if not kept:
         return None
     start, end = kept[0].start, kept[-1].end
     if text[end - 2 : end] in ("'s", "’s"):
         end -= 2
-    if _ORGANISATION.match(text, end) or _is_thing(text, kept, lexicon):
+    if ORGANISATION.match(text, end) or is_thing(text, kept, lexicon):
         return None
     if (initial := re.search(r"\b[A-Z]\. ?$", text[max(0, start - 4) : start])) and text[start].isupper():
         start -= len(initial.group())
@@ -269,73 +273,3 @@ def _name(text: str, words: Sequence[Word], lexicon: Lexicon) -> Found | None:
     known = any(base(s) in lexicon.people or certain(s, base(s), lexicon) for s in written)
     mean = sum(w.scores[0] for w in kept) / len(kept)
     return Found(start, end, "PERSON", confidence.of_name(mean, known=known, words=len(kept)))
-
-
-def _is_thing(text: str, words: Sequence[Word], lexicon: Lexicon) -> bool:
-    """Words that stand for a product, a place or a group: unknown ones or a single one behind an article, towns of
-    several words, what ends like a place."""
-    surfaces = [text[w.start : w.end] for w in words]
-    if (len(words) == 1 and base(surfaces[0]) in TECHNICAL) or _LANDS.match(text, words[-1].end):
-        return True
-    start, score = words[0].start, sum(w.scores[0] for w in words) / len(words)
-    known = any(base(s) in lexicon.people or certain(s, base(s), lexicon) for s in surfaces)
-    if surfaces[0][0].islower():
-        return False
-    if len(words) > 1:
-        place = " ".join(map(base, surfaces)) in lexicon.towns or surfaces[-1] in PLACES
-        return (place and score < UNKNOWN) or (not known and score < ALONE and _behind_article(text, start))
-    if _TITLE.search(text, max(0, start - 24), start):
-        return False
-    if score < UNKNOWN and not known:
-        return True
-    return score < (UNKNOWN if known else ALONE) and _behind_article(text, start)
-
-
-def _behind_article(text: str, start: int) -> bool:
-    return _ARTICLE.search(text, max(0, start - 40), start) is not None
-
-
-# --------------------------------------------------------------------------- mentions
-
-
-def _handles(text: str, lines: Sequence[Line], words: Sequence[Word], lexicon: Lexicon) -> Iterator[Found]:
-    """``@somebody``: at the start of a message, or where the model or the lexicon knows a name; never in code."""
-    if "@" not in text:
-        return
-    scores = {w.start: w for w in words}
-    for match in _HANDLE.finditer(text):
-        word = scores.get(match.start("name"))
-        name = match["name"]
-        folded = name.casefold()
-        if word is None or word.least or folded in HANDLE_TAGS:
-            continue
-        first = match.start() == 0 or text[match.start() - 1] in "\n>"
-        told = word.scores[0] >= NAME or folded in lexicon.people
-        if told or (first and folded not in lexicon.common) or (first and name[0].isupper()):
-            sure = confidence.of_name(max(word.scores[0], NAME), known=folded in lexicon.people, words=1)
-            yield Found(match.start("name"), match.end("name"), "PERSON", sure)
-
-
-def surfaces(name: str, lexicon: Lexicon) -> Iterator[str]:
-    """The words of a name that stand for its person elsewhere: no particles, initials or common words."""
-    for match in WORD.finditer(name):
-        surface = _bare(match.group())
-        folded = surface.casefold()
-        telling = folded not in lexicon.common or (surface[0].isupper() and folded in lexicon.people)
-        if telling and len(surface) > 2 and folded not in PARTICLES:
-            yield surface
-
-
-def mentions(text: str, lines: Sequence[Line], known: Collection[str], taken: Sequence[Found]) -> list[Found]:
-    """Words of ``known`` outside code and outside of ``taken``."""
-    found = []
-    for word in words_of(lines, {}):
-        surface = _bare(text[word.start : word.end])
-        if surface in known and not identifier(text, word):
-            found.append(Found(word.start, word.start + len(surface), "PERSON", confidence.MENTION))
-    return without(found, taken)
-
-
-def _bare(surface: str) -> str:
-    """Without the ending of a possessive."""
-    return surface[:-2] if surface[-2:] in ("'s", "’s") else surface

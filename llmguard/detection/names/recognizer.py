@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from llmguard.detection.names import model, people
+from llmguard.detection.names import mentions, model, people
 from llmguard.detection.names.addresses import addresses
 from llmguard.detection.names.lexicon import Lexicon, lexicon
 from llmguard.detection.names.lines import WORD, Line, Look, lines
@@ -85,7 +85,7 @@ class Names:
     def surfaces(self, text: str, found: tuple[Finding, ...]) -> frozenset[str]:
         """The words of found names that name the same person elsewhere too, as they are written."""
         named = ((f.start, f.end) for f in found if f.type == "PERSON")
-        return frozenset(s for start, end in named for s in people.surfaces(text[start:end], lexicon()))
+        return frozenset(s for start, end in named for s in mentions.surfaces(text[start:end], lexicon()))
 
     def mentioned(self, text: str, found: tuple[Finding, ...], surfaces: Collection[str]) -> tuple[Finding, ...]:
         """``found`` with the further places where one of ``surfaces`` stands in ``text``."""
@@ -93,7 +93,7 @@ class Names:
             return found
         rows = lines(text, lexicon())
         taken = [Found(f.start, f.end, f.type, f.confidence) for f in found]
-        further = [_finding(f) for f in people.mentions(text, rows, surfaces, taken)]
+        further = [_finding(f) for f in mentions.mentions(text, rows, surfaces, taken)]
         return tuple(sorted((*found, *further), key=lambda f: f.start)) if further else found
 
 
@@ -108,9 +108,9 @@ def find(
     streets = addresses(text, judged, rows, words)
     found = [*streets, *without(people.names(text, rows, judged, words), streets)]
     found = [f for f in _crossings(text, sorted(found, key=start_of)) if f.confidence >= least.get(f.type, 0.0)]
-    known = {s for f in found if f.type == "PERSON" for s in people.surfaces(text[f.start : f.end], words)}
+    known = {s for f in found if f.type == "PERSON" for s in mentions.surfaces(text[f.start : f.end], words)}
     if known:
-        found += people.mentions(text, rows, known, sorted(found, key=start_of))
+        found += mentions.mentions(text, rows, known, sorted(found, key=start_of))
     return sorted(found, key=start_of)
 
 

@@ -5,10 +5,12 @@ Never does: deciding what is a name (``people``) or an address (``addresses``). 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from llmguard.detection.names.lexicon import Lexicon
 from llmguard.detection.names.lines import Line, Look
 from llmguard.detection.names.model import Scores, Span
 
@@ -18,6 +20,14 @@ _CODE_SHARE, _CODE_LINES = 0.3, 5
 _BEFORE_IDENTIFIER = frozenset("_$\\`@")
 _QUOTES = frozenset("\"'")
 _AFTER_IDENTIFIER = frozenset("_(=\\`")
+
+
+_ELIDED = re.compile(r"(?:d|l|dell|dall)['’][A-ZÀ-Þ]")
+SURNAME = re.compile(
+    r".{2,}(?:sson|dóttir|dottir|ðason|ović|ević|escu|enko|chuk|ński|ńska|ska|wicz|czyk|shvili|oğlu|opoulos|idis|"
+    r"[dtklr]akis|[bdgklmnrstvz]ova|[aeiy]eva|[bdgklmnrstvz]ov|[aeiy]ev|chev|nen)"
+)
+"""Endings that family names have in languages whose names no list holds whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,25 @@ def _camel(surface: str) -> bool:
     if humps == 0:
         return len(surface) > 2 and surface[:2].isupper() and not surface.isupper() and "'" not in surface[:3]
     return humps > 1 or not surface.startswith(("Mc", "Mac", "De", "Di", "Da", "Du", "La", "Le", "Van", "Von", "Fitz"))
+
+
+def titled(surface: str) -> bool:
+    """Whether a word is written like a name: ``Alice``, ``d'Adda``."""
+    return (surface[0].isupper() and not surface.isupper()) or _ELIDED.match(surface) is not None
+
+
+def bare(surface: str) -> str:
+    """Without the ending of a possessive."""
+    return surface[:-2] if surface[-2:] in ("'s", "’s") else surface
+
+
+def certain(surface: str, folded: str, lexicon: Lexicon) -> bool:
+    """Whether a word in title case is a name and no ordinary word, town or country."""
+    if not titled(surface) or folded in lexicon.common or folded in lexicon.towns or folded in lexicon.lands:
+        return False
+    if folded in lexicon.proper:
+        return False
+    return folded in lexicon.people or SURNAME.fullmatch(folded) is not None
 
 
 def start_of(found: Found) -> int:

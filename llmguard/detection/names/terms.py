@@ -5,12 +5,21 @@ from __future__ import annotations
 PARTICLES = frozenset(
     (
         "von", "van", "der", "den", "de", "del", "della", "di", "da", "do", "dos", "das", "du", "la", "le", "el",
-        "al", "bin", "ibn", "ben", "ter", "ten", "zu", "zum", "af", "av", "e", "y", "und",
+        "al", "bin", "ibn", "ben", "ter", "ten", "zu", "zum", "af", "av", "'t", "t", "e", "y", "und",
     )
 )  # fmt: skip
 """What stands within names: ``Ludwig van der Meer``."""
 AND = frozenset(("e", "y", "und"))
 """Particles that mean *and*: they stand between two people more often than within one."""
+ADDRESSING = frozenset(
+    (
+        "dr", "prof", "mr", "mrs", "ms", "sr", "sra", "dott", "avv", "ing", "gruß", "grüße", "lieber", "liebe", "beste",
+        "caro", "cara", "gentile", "egregio", "cher", "chère", "querida", "querido", "estimado", "estimada", "prezado",
+        "prezada", "geachte", "hoi", "hallo", "familie", "famille", "familia", "família", "famiglia", "schüler",
+        "schülerin", "herr", "frau", "parent", "teacher", "student", "coach", "nurse", "officer", "agent", "chef",
+    )
+)  # fmt: skip
+"""Titles, greetings and roles: no part of the name that they stand before."""
 FUNCTION_WORDS = frozenset(
     (
         "the", "a", "an", "this", "that", "these", "those", "during", "in", "on", "at", "by", "for", "from", "to",
