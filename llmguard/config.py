@@ -34,6 +34,10 @@ def _data() -> Path:
     return platformdirs.user_data_path("llmguard")
 
 
+def _cache() -> Path:
+    return platformdirs.user_cache_path("llmguard")
+
+
 def _credentials() -> Path:
     return platformdirs.user_config_path("llmguard") / "credentials.json"
 
@@ -172,8 +176,8 @@ class Settings:
     """Forward the caller's own provider key instead of ``lg_`` keys (a weaker mode)."""
     detectors: tuple[Path, ...] = ()
     """Further detector files."""
-    cache: Path | None = None
-    """Private folder (0700, ours) for the compiled detectors; default: ``cache`` in ``data``. It may be shared."""
+    cache: Path = field(default_factory=_cache)
+    """Private folder (0700, ours) for the compiled detectors. Several guards may share it."""
     match: tuple[Path, ...] = ()
     """Match files: records of the company's own, which ``llmguard match build`` makes (see docs/internal-data.md)."""
     match_key: Path | None = None

@@ -138,7 +138,7 @@ class Guard:
         self.scanner = Scanner(
             Engine(
                 catalogue.load(self.settings.detectors),
-                cache=self.settings.cache or self.settings.data / "cache",
+                cache=self.settings.cache,
                 matcher=match.configured(self.settings),
             ),
             chosen(self.settings.names, self.settings.names_thresholds),

@@ -17,13 +17,13 @@ PROVIDER_KEY = "provider-key-of-the-test"
 @pytest.fixture(scope="session")
 def compiled_detectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the detectors are compiled once for all tests and the processes that they start."""
-    return tmp_path_factory.mktemp("compiled") / "cache"
+    return tmp_path_factory.mktemp("compiled")
 
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, compiled_detectors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's configuration."""
-    monkeypatch.setenv("LLMGUARD_CACHE", str(compiled_detectors))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(compiled_detectors))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
     monkeypatch.delenv("LLMGUARD_CONFIG", raising=False)
@@ -41,11 +41,10 @@ def upstream() -> Iterator[EchoUpstream]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, compiled_detectors: Path, upstream: EchoUpstream) -> Settings:
+def settings(tmp_path: Path, upstream: EchoUpstream) -> Settings:
     return Settings(
         data=tmp_path / "data",
         credentials=tmp_path / "config" / "credentials.json",
-        cache=compiled_detectors,
         upstream=upstream.url,
         upstream_name="echo",
         upstream_key=PROVIDER_KEY,

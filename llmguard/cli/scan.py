@@ -84,8 +84,7 @@ def _scanner(settings: Settings, names: bool | None) -> Any:
     from llmguard.detection import Engine, Scanner, chosen, match
 
     wanted = settings.names if names is None else names
-    cache = settings.cache or settings.data / "cache"
-    engine = Engine(catalogue.load(settings.detectors), cache=cache, matcher=match.configured(settings))
+    engine = Engine(catalogue.load(settings.detectors), cache=settings.cache, matcher=match.configured(settings))
     return Scanner(engine, chosen(wanted, settings.names_thresholds))
 
 

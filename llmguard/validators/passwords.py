@@ -78,7 +78,7 @@ def password_bare(value: str) -> bool | None:
     return None if len(value) >= 6 and any(map(str.isdigit, value)) else False
 
 
-_POINTER = re.compile(r"^[&*]+[a-z_]+$")
+_POINTER = re.compile(r"^[&*]+[A-Za-z_]+$")
 _GUESSED_WORDS = """
 letmein qwerty qwertz azerty qwertyuiop asdfgh asdfghjkl zxcvbn iloveyou trustno hunter monkey dragon sunshine
 princess football baseball superman batman welcome shadow master passw admin root guest toor hallo schatz

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,20 +14,10 @@ from llmguard.identity import PersonChange
 from tests.actions import staff
 
 
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The detectors, compiled once for all guards of these tests."""
-    data = tmp_path_factory.mktemp("compiled") / "data"
-    Guard(Settings(data=data, names=False)).close()
-    return data / "cache"
-
-
 @pytest.fixture
-def settings(tmp_path: Path, compiled: Path) -> Settings:
+def settings(tmp_path: Path) -> Settings:
     """A guard whose calls Ann is accountable for, with Bob to review them."""
     plain = Settings(data=tmp_path / "data", names=False)
-    plain.data.mkdir(mode=0o700)
-    shutil.copytree(compiled, plain.data / "cache")
     with Guard(plain) as guard:
         for email in (staff.ANN, staff.BOB):
             change = PersonChange(email, (identity.DEFAULT_GROUP,), True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from llmguard import catalogue
+from llmguard.config import Settings
 from llmguard.detection import Engine, Scanner
 from llmguard.detection.names import Names
+from llmguard.guard import Guard
 from llmguard.model import TextPart
 from llmguard.redaction import Restorer, redact
 from llmguard.vault import Keyring, Vault
@@ -78,3 +82,54 @@ def test_a_first_name_alone_shares_the_tag_of_its_person() -> None:
     assert [len(t) for t in tags] == [1, 1]
     assert tags[1][0].startswith(tags[0][0])
     assert tags[1][0] != tags[0][0]
+
+
+# --------------------------------------------------------------------------- through the guard; [ ] marks who and where
+
+TALKS = {
+    "English": (
+        "hi, my name is [tamika] and my order never arrived at [9 Rose Crescent, Cambridge CB4 2QR].",
+        "Please tell Mr. [Featherstonehaugh] and his sister [Clementine] that the parcel waits in Leeds.",
+    ),
+    "German": (
+        "hallo, ich heiße [jonas brandt], Paket bitte an [Goethestraße 12a, 3. OG links, 60313 Frankfurt am Main].",
+        "Die Rechnung ging an Frau Dr. [Özdemir-Schulz], der Vertrag an Herrn [Grabowski] in Kassel.",
+    ),
+    "French": (
+        "salut, je m'appelle [julien moreau], j'habite [12 rue de la Paix, 75002 Paris].",
+        "Monsieur [d'Ormesson] a reçu le colis de [Thibault] à Strasbourg.",
+    ),
+    "Spanish": (
+        "hola, me llamo [lucía ramírez ortega], vivo en [Calle de Alcalá, 45, 3º B, 28014 Madrid].",
+        "El inquilino, [José Luis Rodríguez de la Fuente], y su vecina [Begoña] viajan a Valencia.",
+    ),
+    "Italian": (
+        "ciao, mi chiamo [giulia rossi] e abito in [Via Roma 10, 20121 Milano (MI)].",
+        "L'avvocato [Dell'Acqua] scrive a [Achille Borromeo d'Adda] a Palermo.",
+    ),
+    "Portuguese": (
+        "oi, meu nome é [joão pedro da silva], moro na [Av. Paulista, 1578 - Bela Vista, São Paulo - SP, 01310-200].",
+        "A dona [Zuleide] mudou-se para a [Rua do Carmo 45, 2.º Esq., 1200-093 Lisboa].",
+    ),
+    "Dutch": (
+        "hoi, ik heet [daan de vries] en ik woon op [Kerkstraat 12-II, 1017 GM Amsterdam].",
+        "Mijn buurman [Pieter-Jan van 't Hof] verhuist naar de [Prins Hendrikkade 33, 1012 TM Amsterdam].",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guard]:
+    folder: Path = tmp_path_factory.mktemp("guard")
+    with Guard(Settings(data=folder / "data", names=True)) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("turns", TALKS.values(), ids=TALKS)
+def test_the_guard_takes_who_and_where_out_whole_and_puts_them_back(guard: Guard, turns: tuple[str, ...]) -> None:
+    for marked in turns:
+        said = re.sub(r"[\[\]]", "", marked)
+        red = guard.redact(said)
+        assert [said[f.start : f.end] for f in red.findings] == re.findall(r"\[(.*?)\]", marked)
+        assert re.sub(r"\[(?:PERSON|ADDRESS)_\w+\]", "[]", red.text) == re.sub(r"\[.*?\]", "[]", marked)
+        assert guard.restore(red.text) == said

@@ -8,6 +8,7 @@ import pytest
 
 from llmguard.detection.names import Names
 from llmguard.detection.names.confidence import of_name
+from llmguard.detection.names.lexicon import Sorted
 from llmguard.detection.names.recognizer import OVERLAP, WINDOW
 
 NAMES = Names()
@@ -42,6 +43,13 @@ PEOPLE = {
         "import os\nimport sys\n\nx = os.path.join(a)\ny = f(x)\n# Author: Daniel Kahn Gillmor <d@example.org>\n",
         ["Daniel Kahn Gillmor"],
     ),
+    "lower case, whole": ("ik heet daan de vries en mijn pakket is kwijt", ["daan de vries"]),
+    "two particles": ("El inquilino, José Luis Rodríguez de la Fuente, no paga.", ["José Luis Rodríguez de la Fuente"]),
+    "an elided particle": ("Monsieur d'Ormesson n'est pas venu ce matin.", ["d'Ormesson"]),
+    "kin": ("Llámame, soy Paco, el hermano de Remedios.", ["Paco", "Remedios"]),
+    "a greeting that is no part": ("Beste Maaike, bedankt voor alles.", ["Maaike"]),
+    "a family name that a shop has too": ("Mr. Kohl said that he will call again.", ["Kohl"]),
+    "a given name that a shop has too": ("That is Wendy's laptop over there.", ["Wendy"]),
     "a transcript": ("Sarah: who are you?\nOmar: the new neighbour.", ["Sarah", "Omar"]),
 }
 
@@ -74,6 +82,23 @@ ADDRESSES = {
         "the corner of 5 Linden Street and Harbor Road",
     ),
     "overseas mail": ("Write to Unit 4012 Box 0219, APO AE 09012 instead.", "Unit 4012 Box 0219, APO AE 09012"),
+    "Spanish, a floor": (
+        "Mándelo a la Avda. de la Constitución, 7, bajo izquierda, 18001 Granada.",
+        "Avda. de la Constitución, 7, bajo izquierda, 18001 Granada",
+    ),
+    "Portuguese, a floor": (
+        "Fica na Praça da República, 12, 3.º Dto., 4050-498 Porto.",
+        "Praça da República, 12, 3.º Dto., 4050-498 Porto",
+    ),
+    "Brazilian, a district": (
+        "Visite a Rua Coronel Dulcídio, 517 - Batel, Curitiba - PR, 80420-170.",
+        "Rua Coronel Dulcídio, 517 - Batel, Curitiba - PR, 80420-170",
+    ),
+    "a number that is called one": ("Mándelo a C/ Mayor nº 12 en cuanto pueda.", "C/ Mayor nº 12"),
+    "Dutch, a street of two words": (
+        "Het huis Prins Hendrikkade 33, 1012 TM Amsterdam staat leeg.",
+        "Prins Hendrikkade 33, 1012 TM Amsterdam",
+    ),
     "a post box": ("Write to P.O. Box 4471 for the forms.", "P.O. Box 4471"),
 }
 
@@ -97,6 +122,12 @@ CLEAN = {
     "a land": "The Dominican Republic and the United Kingdom signed it.",
     "a literal": "values are 'bert', 'albert' and 'roberta' for now",
     "a type in a table": "| lastName | varchar |\n| firstName | varchar |\n",
+    "a German noun": "Ich verstehe nur Bahnhof, und der Zahnarzt hat keinen Termin.",
+    "a shop": "The interview was about Kohl's.\n",
+    "a paper beside another": "It was reported by the Guardian or Forbes that day.",
+    "software that nobody has heard of": "Quorvex is a Python library with an API for parsing JSON files.",
+    "a product with its kind": "Zeltrax Steel Mixer with two bowls",
+    "part of a compound": "install the abigail-tools and valgrind packages",
     "no words": " \n\t\n---\n",
     "nothing": "",
 }
@@ -153,3 +184,14 @@ def test_findings_hold_no_text_and_do_not_overlap() -> None:
     findings = NAMES.conclude(reading)
     assert all(a.end <= b.start for a, b in pairwise(findings))
     assert "Walker" not in repr(findings) + repr(reading)
+
+
+def test_the_nouns_of_a_whole_language_are_looked_up_in_one_sorted_text() -> None:
+    nouns = Sorted("\t".join(sorted(("apfel", "bahnhof", "zug", "öl"))))
+    assert [w for w in ("aal", "apfel", "bahn", "bahnhof", "zug", "zugx", "öl", "") if w in nouns] == [
+        "apfel",
+        "bahnhof",
+        "zug",
+        "öl",
+    ]
+    assert "apfel" not in Sorted("")

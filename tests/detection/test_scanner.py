@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -177,6 +177,35 @@ def test_overload_refuses_the_call_and_does_not_skip_it() -> None:
     waiting.append(scanner.submit((part("BEN: Bob Miller has answered her."),), BEN))
     names.open.set()
     assert all(answer(w).findings[0] for w in waiting)
+
+
+def test_sixty_four_callers_at_once_are_each_answered_in_turn_or_refused_and_never_skipped() -> None:
+    scanner = Scanner(ENGINE, Names(), budget=480)
+    order: list[int] = []
+    refused: list[int] = []
+    waiting: dict[int, Future[Scanned]] = {}
+
+    def call(caller: int) -> None:
+        said = "Alice Walker asked Bob Miller again. " * (40 if caller == 0 else 1)
+        who = Principal(f"key:{caller}", "default", "service", str(caller))
+        try:
+            result = scanner.submit((part(f"{caller}. {said}"),), who)
+        except GuardUnavailable:
+            refused.append(caller)
+            return
+        assert isinstance(result, Future)
+        result.add_done_callback(lambda _: order.append(caller))
+        waiting[caller] = result
+
+    with ThreadPoolExecutor(64) as callers:
+        list(callers.map(call, range(64)))
+    assert sorted((*waiting, *refused)) == list(range(64))
+    for caller, future in waiting.items():
+        scanned = future.result(60)
+        assert [f.type for f in scanned.findings[0]][:2] == ["PERSON", "PERSON"]
+        assert scanned.unscanned == (("names",) if caller == 0 else ())
+    assert len(waiting) >= 8
+    scanner.close()
 
 
 def test_a_model_that_fails_fails_the_call() -> None:

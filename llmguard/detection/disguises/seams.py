@@ -32,10 +32,13 @@ class Seams:
     ) -> Iterator[tuple[int, Finding]]:
         """Parts with their share of findings that cross a seam. ``own``: what was found in each part by itself.
 
-        Where a part shows its share by itself, a word beside it is a word.
+        Where a part shows its share by itself, a word beside it is a word; personal data of the same type that it shows
+        is whole, and what follows is something else.
         """
         for f in found:
             shares = list(self._shares(f))
+            if f.category == "pii" and any(_whole(g, own[part]) for part, g in shares):
+                continue
             new = [(part, g) for part, g in shares if not _covered(g, own[part])]
             known = len(new) < len(shares)
             if len(shares) > 1 and not (known and all(_word(parts[i].text[g.start : g.end]) for i, g in new)):
@@ -95,6 +98,11 @@ def _goes_on(left: TextPart, right: TextPart) -> bool:
 def _covered(share: Finding, own: Sequence[Finding]) -> bool:
     """Whether a part shows its share by itself."""
     return any(f.start <= share.start and share.end <= f.end for f in own)
+
+
+def _whole(share: Finding, own: Sequence[Finding]) -> bool:
+    """Whether a part shows its share by itself, and as the same."""
+    return any(f.type == share.type and f.start <= share.start and share.end <= f.end for f in own)
 
 
 def _word(text: str) -> bool:

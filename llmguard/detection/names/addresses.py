@@ -86,6 +86,7 @@ def _joined(between: str) -> bool:
     """At most nine separators and one short word, or the word of a unit, between two parts of an address."""
     if len(between) > _REACH + 9 or "\n\n" in between:
         return False
+    between = grammar.STOREY.sub("", between)
     inner = re.findall(r"[^\W_]+", between)
     if len(inner) > 1 or len(between) - sum(map(len, inner)) > _REACH:
         return False
@@ -166,33 +167,43 @@ def _grown_left(text: str, start: int) -> int:
 
 
 def _grown_right(text: str, end: int, lexicon: Lexicon) -> int:
-    """Over units, states and zips, over a town beside a zip, and over a country."""
+    """Over units, states and zips, over a town that is known or beside a zip, and over a country."""
     for _ in range(6):
-        if (grown := grammar.TOWN_AND_COUNTRY.match(text, end)) and _lands(grown["country"], lexicon):
-            end = grown.end()
-            continue
-        if text[end - 4 : end].isdigit() and (grown := grammar.DUTCH.match(text, end)):
-            end = grown.end()
-            continue
-        if (grown := grammar.BARE_TOWN.match(text, end)) and base(grown["town"]) in lexicon.towns:
-            end = grown.end()
-            continue
-        if (grown := grammar.ZIP_TOWN.match(text, end)) and (town := _town(grown["town"], lexicon)):
-            end = grown.start("town") + town if town < len(grown["town"]) else grown.end()
-            continue
-        if grown := grammar.RIGHT.match(text, end) or grammar.TOWN.match(text, end):
-            end = grown.end()
-            continue
-        last = None
-        for word in grammar.CAPITALS.finditer(text, end, min(len(text), end + 80)):
-            if text[last or end : word.start()].strip(" \t\n,>("):
-                break
-            last = word.end()
-            if word.group().casefold() in lexicon.lands:
-                end = last
-        if last is None or end != last:
+        grown = _part(text, end, lexicon)
+        if grown is None:
+            grown = _country(text, end, lexicon)
+        if grown is None:
             break
+        end = grown
     return end
+
+
+def _part(text: str, end: int, lexicon: Lexicon) -> int | None:
+    """The end of the next part of an address, if one begins at ``end``."""
+    if (grown := grammar.TOWN_AND_COUNTRY.match(text, end)) and _lands(grown["country"], lexicon):
+        return grown.end()
+    if grown := grammar.STATE.match(text, end):
+        return grown.end()
+    if text[max(0, end - 4) : end].isdigit() and (grown := grammar.DUTCH.match(text, end)):
+        return grown.end()
+    if (grown := grammar.BARE_TOWN.match(text, end)) and base(grown["town"]) in lexicon.towns:
+        return grown.end()
+    if (grown := grammar.ZIP_TOWN.match(text, end)) and (town := _town(grown["town"], lexicon)):
+        return grown.start("town") + town if town < len(grown["town"]) else grown.end()
+    grown = grammar.RIGHT.match(text, end) or grammar.TOWN.match(text, end)
+    return grown.end() if grown else None
+
+
+def _country(text: str, end: int, lexicon: Lexicon) -> int | None:
+    """The end of the country behind ``end``, over words with a capital."""
+    last = found = None
+    for word in grammar.CAPITALS.finditer(text, end, min(len(text), end + 80)):
+        if text[last or end : word.start()].strip(" \t\n,>("):
+            break
+        last = word.end()
+        if word.group().casefold() in lexicon.lands:
+            found = last
+    return found
 
 
 def _lands(name: str, lexicon: Lexicon) -> bool:

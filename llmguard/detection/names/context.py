@@ -18,7 +18,8 @@ INTRODUCED = re.compile(
 """What only a name follows, in lower case too."""
 _ROLE = (
     r"(?i:señora?|senhora?|signora?|madame|monsieur|mevrouw|meneer|doctora?|docteur|dottor(?:e|essa)?|dokter|doutora?|"
-    r"do[nñ]a|don|profess?or(?:a|e|essa)?|professeur|ma[îi]tre|avvocat[oa]|abogad[oa]|advogad[oa]|ingegnere?|famili[ea]|"
+    r"do[nñ]a|don|profess?or(?:a|e|essa)?|professeur|ma[îi]tre|avvocat[oa]|abogad[oa]|advogad[oa]|ingegnere?|"
+    r"famili[ea]|"
     r"famille|família|famiglia|dear|signed|regards,|name:|called|call(?:s|ed)? me)"
 )
 _KIN = (
@@ -28,24 +29,30 @@ _KIN = (
     r"(?: (?:of|d[eioa]|von|van))?"
 )
 TITLE = re.compile(
-    r"\b(?:(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|President|Senator|Captain|Colonel|Sergeant|Judge|Herrn?|Frau|Sir|Lady|"
+    r"\b(?:(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|President|Senator|Captain|Colonel|Sergeant|Judge|Herrn?|Frau|"
+    r"Sir|Lady|"
     r"Monsieur|Madame|Mme|Mlle|Señora?|Sra?|Signora?|Sig|Senhora?|Dhr|Mevr|Pan|Pani)\.?|"
     rf"{INTRODUCED.pattern.removeprefix(chr(92) + 'b').removesuffix(' ')}|{_ROLE}) {{0,2}}\n?$"
 )
 """What stands right before a name."""
 PRESENTS = re.compile(
-    rf"\b(?:(?i:soy|sono|sou(?: [ao])?|ik ben|ich bin|je suis|i['’]?m|i am|this is|aqu[ií] es|conoces a|d[ae] parte d[eia])|{_KIN}) $"
+    rf"\b(?:(?i:soy|sono|sou(?: [ao])?|ik ben|ich bin|je suis|i['’]?m|i am|this is|aqu[ií] es|conoces a|"
+    rf"d[ae] parte d[eia])|{_KIN}) $"
 )
 """What stands right before a given name, and before other words too."""
 _GREETING = re.compile(
-    r"(?i:\b(?:hi|hello|hey|dear|thanks|thank you|thx|cheers|regards|love|sincerely|hallo|liebe[rs]?|gr(?:uß|üße)|danke|"
+    r"(?i:\b(?:hi|hello|hey|dear|thanks|thank you|thx|cheers|regards|love|sincerely|hallo|liebe[rs]?|gr(?:uß|"
+    r"üße)|danke|"
     r"bonjour|salut|ch[eè]re?|cordialement|merci|hola|querid[oa]|saludos|abrazos|gracias|ciao|car[oa]|saluti|grazie|"
     r"olá|oi|abraços|obrigad[oa]|hoi|beste|groet(?:en|jes)?|bedankt|dag))[,!]? {0,2}\n?$"
 )
 _SAYS = re.compile(
-    r"(?:['’]s)?,? (?:(?:has|had|just|also|then|later|never|always|will|would|hat|a|ha|heeft) )?(?:sa(?:id|ys)|ask(?:s|ed)|"
-    r"wr(?:ites|ote|itten)|t(?:ells|old)|thinks?|thought|repli(?:es|ed)|answer(?:s|ed)|explain(?:s|ed)|wants?|lives?|lived|"
-    r"was born|knows|knew|feels|felt|loves?|hates?|went|goes|came|called|calls|bought|died|sagte?|fragte?|schrieb|meinte?|"
+    r"(?:['’]s)?,? (?:(?:has|had|just|also|then|later|never|always|will|would|hat|a|ha|heeft) )?(?:sa(?:id|ys)|"
+    r"ask(?:s|ed)|"
+    r"wr(?:ites|ote|itten)|t(?:ells|old)|thinks?|thought|repli(?:es|ed)|answer(?:s|ed)|explain(?:s|ed)|wants?|"
+    r"lives?|lived|"
+    r"was born|knows|knew|feels|felt|loves?|hates?|went|goes|came|called|calls|bought|died|sagte?|fragte?|"
+    r"schrieb|meinte?|"
     r"wohnt|angerufen|dit|demande|écrit|habite|dijo|dice|pregunt[aó]|escribió|vive|disse|diz|chiede|abita|scritto|zegt|"
     r"zei|vraagt|vroeg|woont|schreef)\b"
 )
@@ -60,7 +67,8 @@ _WITHIN = re.compile(
 _TECHNICAL = re.compile(
     r"\b(?i:apis?|cli|librar(?:y|ies)|packages?|modules?|plugins?|functions?|methods?|compilers?|runtime|servers?|"
     r"config(?:uration)?|pars(?:er|ing)|scripts?|databases?|software|framework|repository|bugs?|debug(?:ger|ging)?|"
-    r"director(?:y|ies)|strings?|arrays?|binary|kernel|linux|unix|windows|python|java|javascript|typescript|rust|node|npm|"
+    r"director(?:y|ies)|strings?|arrays?|binary|kernel|linux|unix|windows|python|java|javascript|typescript|"
+    r"rust|node|npm|"
     r"pip|https?|html|css|json|ya?ml|xml|docker|git|github|crates?|wrapper|middleware|platforms?|algorithms?|syntax|"
     r"dependenc(?:y|ies)|tools?|toolkit|cpu|gpu|shell|browser|command|errors?|exceptions?|implementation|interface|"
     r"open[- ]source|operating system|data ?base|encoding|thread|async)\b|`|\w\(\)|\.(?:js|py|rs|io|org)\b"

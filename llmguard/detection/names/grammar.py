@@ -21,24 +21,31 @@ _SUFFIX = (
 )
 _RARE_SUFFIX = (
     r"(?:Bend|Branch|Bridge|Brook|Bypass|Causeway|Center|Centre|Cliffs?|Common|Corner|Cove|Creek|Crest|Crossing|Curve|"
-    r"Dale|Divide|Estates?|Expressway|Extension|Falls|Ferry|Fields?|Flats?|Ford|Forest|Forges?|Forks?|Fort|Freeway|Gateway|"
+    r"Dale|Divide|Estates?|Expressway|Extension|Falls|Ferry|Fields?|Flats?|Ford|Forest|Forges?|Forks?|Fort|"
+    r"Freeway|Gateway|"
     r"Glens?|Greens?|Harbors?|Haven|Heights|Hills?|Hollow|Inlet|Islands?|Isle|Junctions?|Keys?|Knolls?|Lakes?|Landing|"
-    r"Loaf|Lodge|Loop|Mall|Manors?|Meadows?|Mills?|Mission|Mountains?|Oval|Parks?|Pass|Passage|Path|Pike|Pines?|Plains?|"
-    r"Plaza|Points?|Ports?|Prairie|Ramp|Ranch|Rapids?|Ring|Rest|Ridges?|River|Rue|Run|Shoals?|Shores?|Skyway|Springs?|Spurs?|"
-    r"Station|Stravenue|Stream|Summit|Throughway|Trace|Track|Trafficway|Tunnel|Underpass|Unions?|Valleys?|Viaduct|Views?|"
+    r"Loaf|Lodge|Loop|Mall|Manors?|Meadows?|Mills?|Mission|Mountains?|Oval|Parks?|Pass|Passage|Path|Pike|Pines?|"
+    r"Plains?|"
+    r"Plaza|Points?|Ports?|Prairie|Ramp|Ranch|Rapids?|Ring|Rest|Ridges?|River|Rue|Run|Shoals?|Shores?|Skyway|"
+    r"Springs?|Spurs?|"
+    r"Station|Stravenue|Stream|Summit|Throughway|Trace|Track|Trafficway|Tunnel|Underpass|Unions?|Valleys?|"
+    r"Viaduct|Views?|"
     r"Villages?|Ville|Vista|Walks?|Wall|Wells?|Circuit|Parade|Esplanade|Rise|Approach|Broadway|Parkways|Courts|Roads|"
     r"Streets|Drives|Lanes|Squares|Trails|Circles|Groves)"
 )
 _PREFIX = (
-    r"(?:rue|avenue|av\.|av|boulevard|bd|chemin|quai|all[ée]e|impasse|route|sentier|faubourg|viale|v\.le|piazza|piazzale|"
-    r"vicolo|calle|c/|avenida|avda\.?|paseo|carrer|carretera|ctra\.|camino|urbanización|callejón|glorieta|travesía|rua|r\.|"
+    r"(?:rue|avenue|av\.|av|boulevard|bd|chemin|quai|all[ée]e|impasse|route|sentier|faubourg|viale|v\.le|piazza|"
+    r"piazzale|"
+    r"vicolo|calle|c/|avenida|avda\.?|paseo|carrer|carretera|ctra\.|camino|urbanización|callejón|glorieta|"
+    r"travesía|rua|r\.|"
     r"travessa|praça|alameda|estrada|rodovia|ul\.|ulica|ulice|al\.|aleja|ulitsa|улица|ул\.|просп\.|strada|calea|"
     r"bulevardul|aleea)"
 )
 _RARE_PREFIX = (
     r"(?:Via|Place|Corso|Cours|Largo|Plaza|Ronda|Square|Passage|Promenade|Esplanade|Canale|Incrocio|Borgo|Contrada|"
     r"Rotonda|Lungomare|Salita|Trecho|Vereda|Viela|Beco|Quadra|Loteamento|Privada|Pasaje|Cañada|Viaducto|Diagonal|"
-    r"Transversal|Carrera|Prolongación|Circuito|Drumul|Rambla|Pol[ií]gono(?: Industrial)?|Cuesta|Bajada|Vial|Pasadizo|Alameda|Andador|Calzada|Cerrada|"
+    r"Transversal|Carrera|Prolongación|Circuito|Drumul|Rambla|Pol[ií]gono(?: Industrial)?|Cuesta|Bajada|Vial|"
+    r"Pasadizo|Alameda|Andador|Calzada|Cerrada|"
     r"Circunvalación|Corredor|Eje vial|Periférico|Retorno|Continuación|Ampliación|Ladeira|Praia|Parque|Setor|Vila|"
     r"Jardim|Conjunto|Residencial|Condomínio|Fazenda|Sítio|Chácara|plac|os\.|str\.|rang|montée)"
 )
@@ -49,12 +56,15 @@ _STEM = (
     r"stræde|katu|kuja|polku|stígur|utca|útja|körút)"
 )
 _RARE_STEM = (
-    r"(?:weg|damm|ufer|ring|markt|steig|graben|hof|kamp|kade|dijk|dreef|baan|pad|steeg|hof|gata|gate|gaten|vei|veg|vegen|"
+    r"(?:weg|damm|ufer|ring|markt|steig|graben|hof|kamp|kade|dijk|dreef|baan|pad|steeg|hof|gata|gate|gaten|vei|"
+    r"veg|vegen|"
     r"väg|torget|gränd|stigen|vej|gade|allé|torv|tie|kaari|raitti|tér|tere|rkp\.|boulevard)"
 )
 _LEAD = (
-    r"(?:(?:Prins(?:es)?|Koning(?:in)?|Oude|Nieuwe|Korte|Lange|Van(?: de[rn]?)?|De|Sint|Burg(?:emeester|\.)|Dokter|Dr\.|Graaf|"
-    r"Plantage|Noord|Zuid|Oost|West|Eerste|Tweede|Derde|1e|2e|3e|Grote|Kleine|Hoge|Lage|Alte[rn]?|Neue[rn]?|Kurze|Große[rn]?|"
+    r"(?:(?:Prins(?:es)?|Koning(?:in)?|Oude|Nieuwe|Korte|Lange|Van(?: de[rn]?)?|De|Sint|Burg(?:emeester|\.)|"
+    r"Dokter|Dr\.|Graaf|"
+    r"Plantage|Noord|Zuid|Oost|West|Eerste|Tweede|Derde|1e|2e|3e|Grote|Kleine|Hoge|Lage|Alte[rn]?|Neue[rn]?|"
+    r"Kurze|Große[rn]?|"
     r"Obere[rn]?|Untere[rn]?|Hintere[rn]?|Vordere[rn]?|An de[rn]|Auf de[rmn]|In de[rn]|Zu[mr]|Unter den) )?"
 )
 """What a street's word goes with in Dutch and German."""
@@ -70,8 +80,11 @@ _PLAIN = (
     rf"\bGran V[ií]a,? (?:{_NO} ?)?{_HOUSE}\b",
     r"\b(?i:P\.? ?O\.? ?Box|Postfach|Postbus|Boîte postale|Apartado(?: de correos| postal)?|Casella postale|"
     r"Caixa postal|PSC)\s{1,2}\d{1,7}\b(?:,? Box \d{1,6})?",
-    r"\b(?:calle|carrera|cra\.?|cl\.?|kr\.?|avenida(?: calle| carrera)?|av\.?|diagonal|transversal) \d{1,3}[A-Zª]{0,2}"
-    r"(?: (?:Sur|Norte|Este|Oeste))? ?(?:#|No\.?|N°) ?\d{1,3}[A-Z]? ?- ?\d{1,3}\b",
+    r"\b(?:(?:calle|carrera|cra?|cl|kra?|avenida(?: calle| carrera)?|a[vck]|diagonal|dg|transversal|trv?|"
+    r"tv)\.? \d{1,3}[A-Zª]{0,2}"
+    r"|(?:avenida|av)\.? (?:[^\W\d_]{2,20} ){0,3}[^\W\d_]{2,20})"
+    r"(?: (?:sur|norte|este|oeste))? ?(?:#|no\.?|n°) ?\d{1,3}[A-Z]? ?- ?\d{1,3}\b(?: (?:sur|norte|este|oeste)\b)?",
+    r"\b[^\W\d_]{3,20}(?: [^\W\d_]{3,20})?,? \d{1,5},? (?:piso|de?pto\.?|oficina|of\.|apto\.?) \d{1,4}\b",
     r"\b(?:calle|carrera|rua|quadra|qd\.?|lote|manzana|mz\.?|sq[ns]w?|cl[ns]|shi[sn]|q[inle]) \d{1,3}[A-Z]?,? "
     r"(?:casa|apto\.?|lote|lt\.?|bloco|bl\.?|conjunto|conj\.?|n[.°º]{1,2}) ?(?:\d{1,4}[A-Z]?|[A-Z])\b",
     r"\b(?:(?:unit|psc|cmr) \d{1,5},? box \d{1,6}|(?:USS|USNS|USNV|USCGC) [\w ]{1,25})[\s,]{1,3}"
@@ -91,9 +104,11 @@ _OVERSEAS_WORD = re.compile(r"\b(?:unit|psc|cmr|us[sn]|usn[sv]|uscgc)\b", re.I)
 _LEAST = 5
 STREETS += tuple((re.compile(p), False) for p in _WITNESSED)
 UNIT = (
-    r"(?i:apt|apartment|studio|suite|ste|unit|flat|floor|fl|room|rm|building|bldg|lot|block|appt|apartado|stock|étage|wohnung|whg|"
+    r"(?i:apt|apartment|studio|suite|ste|unit|flat|floor|fl|room|rm|building|bldg|lot|block|appt|apartado|stock|"
+    r"étage|wohnung|whg|"
     r"top|piso|dpto|depto|dto|oficina|casa|local|edif|interior|int|interno|scala|palazzo|piano|lok|bus|apto|bloco|sala|"
-    r"andar|hus|conj(?:unto)?|bloque|escalera|esc|puerta|pta|portal|planta|nave|lote|loja|b[âa]t(?:iment)?|escalier|porte|"
+    r"andar|hus|conj(?:unto)?|bloque|escalera|esc|puerta|pta|portal|planta|nave|bodega|lote|loja|b[âa]t(?:iment)?|"
+    r"escalier|porte|"
     r"halle|aufgang|m\.|h\.no)"
 )
 _SIDE = (
@@ -102,13 +117,17 @@ _SIDE = (
 )
 _FLOOR = (
     rf"(?:\d{{1,2}}\.?[ºª°]\.?|\d{{1,2}}[.]?(?:er?|[èe]me|nd|th|rd|st|[oa]|n|r)\b|bajo|baixos|entlo|r/c|EG|DG)"
-    rf"(?:,? (?:(?i:piso|planta|andar|étage|floor|verdieping|Stock|Etage|OG|puerta)\b|\d[ªºa]|[A-Z]\b|(?i:{_SIDE})\b)\.?){{0,2}}"
+    rf"(?:,? (?:(?i:piso|planta|andar|étage|floor|verdieping|Stock|Etage|OG|puerta)\b|\d[ªºa]|[A-Z]\b|"
+    rf"(?i:{_SIDE})\b)\.?){{0,2}}"
     rf"|\d{{1,2}}\. ?(?:OG|UG|Stock|Etage|Obergeschoss)(?: (?i:{_SIDE})\b)?|(?i:fundos|bajos?|frente)\b"
 )
 """A floor and its side, as Europe and Latin America have them."""
+STOREY = re.compile(rf"\. ?(?:OG|UG|Stock|Etage|Obergeschoss)\b(?: (?i:{_SIDE})\b)?|\b(?i:{_SIDE})\b")
+"""What of a floor may stand between two words that the model has judged."""
 UNIT_WORD = re.compile(rf"{UNIT}\Z")
 _ZIP = (
-    r"\d{4} ?[A-Z]{2}\b(?= ?[A-Z][a-z'’])|(?:[A-Z]{1,2}-?)?\d{4,5}(?:-\d{3,4})?\b|\d{3}[ -]\d{2}\b|\d{4} ?[A-Z]{2}\b|\d{2}-\d{3}\b|"
+    r"\d{4} ?[A-Z]{2}\b(?= ?[A-Z][a-z'’])|(?:[A-Z]{1,2}-?)?\d{4,5}(?:-\d{3,4})?\b|\d{3}[ -]\d{2}\b|"
+    r"\d{4} ?[A-Z]{2}\b|\d{2}-\d{3}\b|"
     r"[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b|[A-Z]\d[A-Z] ?\d[A-Z]\d\b|\d{5}-?\d{3}\b|\d{6,7}\b"
 )
 RIGHT = re.compile(
@@ -117,7 +136,8 @@ RIGHT = re.compile(
     r"(?:[A-Z]{2,3},?[ \n]{1,4})?[A-Z]{0,2}-?\d{3,5}(?:[- ]\d{2,4})?\b|"
     r"[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b|(?:[A-Z]{2} )?[A-Z]\d[A-Z] ?\d[A-Z]\d\b|\d{2}-\d{3}\b|\d{4} ?[A-Z]{2}\b|"
     r"\d{6,8}\b|"
-    r"(?:Región|Provincia|Departamento|Estado|County|Province)(?: de(?: los?| las?)?)? [A-ZÀ-Þ][\w'’-]{1,30}|"
+    r"(?:Región|Provincia|Departamento|Estado|County|Province)(?: del?)?(?: l[oa]s?| L[oa]s?)? [A-ZÀ-Þ][\w'’-]{1,30}"
+    r"(?:(?: (?:y|de|del|la|los))* [A-ZÀ-Þ][\w'’-]{1,30}){0,3}|"
     r"[A-Z]{2}\b(?=[\s,]{1,6}\d{4})|(?i:APO|FPO|DPO)\s(?i:A[AEP])\s\d{5}\b)|"
     r" \([A-Z]{2}\)| ?[/–-] ?[A-Z]{2}\b(?!-)"
 )
@@ -129,9 +149,15 @@ _TOWN = (
 TOWN = re.compile(rf"[\s,>]{{1,9}}{_TOWN}[\s,>]{{1,9}}(?:[A-Z]{{2,3}}[\s,>]{{1,9}})?(?:{_ZIP})")
 """A town and the zip behind it."""
 ZIP_TOWN = re.compile(
-    rf"[\s,>]{{1,9}}(?:{_ZIP})[ ,]{{1,2}}(?P<town>(?:d[aeo]s? )?{_TOWN})(?: \([A-Z]{{2}}\)| / [A-Z]{{2}}\b| [A-Z]{{2}}\b(?![-.\w]))?"
+    rf"[\s,>]{{1,9}}(?:{_ZIP})[ ,]{{1,2}}(?P<town>(?:d[aeo]s? )?{_TOWN})(?: \([A-Z]{{2}}\)| / [A-Z]{{2}}\b|"
+    rf" [A-Z]{{2}}\b(?![-.\w]))?"
 )
 """A zip and the town behind it, as most of the world has it."""
+STATE = re.compile(
+    rf"(?:[\s,]{{1,3}}\d{{5}}-?\d{{3}}\b)?(?:[ ,]{{1,2}}(?:d[aeo]s? )?{_UP}[\w'’-]{{1,30}}){{0,4}}"
+    r" ?/ ?[A-Z]{2}\b(?![-/\w])"
+)
+"""A town and its state behind a slash, with the zip before it or not, as Brazil has them."""
 DUTCH = re.compile(rf" ?[A-Z]{{2}},? {_TOWN}")
 """What goes on behind the digits of a Dutch zip."""
 TOWN_AND_COUNTRY = re.compile(

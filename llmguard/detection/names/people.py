@@ -31,7 +31,12 @@ _GAPS = (" ", "-", " '")
 _COMPOUND = re.compile(r"-([a-z]{3,30})\b")
 """What a name in lower case goes on with: another name, or it is a word like ``name-tools``."""
 _INITIAL = re.compile(r"(?<=[^\W\d_] )[A-Z]\. ?$")
-_COURTESY = re.compile(r"\b(?:Mr|Mrs|Ms|Mx|Dr|Prof|Herrn?|Frau|Mme|Mlle|Señora?|Signora?|Senhora?|Mevr|Dhr)\.? $")
+_COURTESY = re.compile(
+    r"\b(?:Mr|Mrs|Ms|Mx|Dr|Prof|Herrn?|Frau|Mme|Mlle|Señora?|Signora?|Senhora?|Mevr|Dhr|do[nñ]a|don|señora?|senhora?|"
+    r"mevrouw|meneer)\.? $"
+)
+_CLITIC = re.compile(r".+[áéíóú][a-zñ]{1,6}(?:me|te|se|l[aeo]s?|nos)")
+"""Spanish verbs with what hangs on them, which begin a sentence and no dictionary has: ``Mándelo``."""
 _DEGREE = re.compile(r",? (?:MD|DDS|DVM|PhD|Ph\.D\.|Jr\.?|Sr\.?|II|III|IV|Esq\.?)(?![\w])")
 
 
@@ -123,7 +128,7 @@ def _least(surface: str, folded: str, lexicon: Lexicon, told: bool) -> float:
     if capital and not known:
         return COMMON
     if not known:
-        return COMMON if folded in lexicon.german else NAME
+        return COMMON if folded in lexicon.german or _CLITIC.fullmatch(folded) else NAME
     if (lower and not told) or (capital and len(folded) <= _ACRONYM):
         return BRIEF
     return EVERYDAY if common else KNOWN_NAME
@@ -155,18 +160,18 @@ def _spread(text: str, words: Sequence[Word], marked: list[bool], lexicon: Lexic
             )
         elif word.scores[0] >= TOLD and text[word.start - 1 : word.start] != "-":
             marked[i] = _beside_name(text, words, marked, i)
-        if not marked[i] and not common and _INITIAL.search(text, max(0, word.start - 6), word.start):
-            marked[i] = True
-        if (
-            not marked[i]
-            and _presentable(folded, lexicon)
-            and PRESENTS.search(text, max(0, word.start - 24), word.start)
-        ):
-            marked[i] = True
-        if not marked[i] and word.scores[0] >= KNOWN_NAME and TITLE.search(text, max(0, word.start - 24), word.start):
-            marked[i] = True
-        if not marked[i] and _COURTESY.search(text, max(0, word.start - 12), word.start):
-            marked[i] = True
+        marked[i] = marked[i] or _announced(text, word, folded, lexicon)
+
+
+def _announced(text: str, word: Word, folded: str, lexicon: Lexicon) -> bool:
+    """Whether an initial, a title or who presents somebody stands right before."""
+    before = max(0, word.start - 24)
+    return bool(
+        (folded not in lexicon.common and _INITIAL.search(text, max(0, word.start - 6), word.start))
+        or (_presentable(folded, lexicon) and PRESENTS.search(text, before, word.start))
+        or (word.scores[0] >= KNOWN_NAME and TITLE.search(text, before, word.start))
+        or _COURTESY.search(text, max(0, word.start - 12), word.start)
+    )
 
 
 def _presentable(folded: str, lexicon: Lexicon) -> bool:

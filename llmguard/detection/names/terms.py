@@ -16,7 +16,8 @@ ADDRESSING = frozenset(
         "dr", "prof", "mr", "mrs", "ms", "sr", "sra", "dott", "avv", "ing", "gruß", "grüße", "lieber", "liebe", "beste",
         "caro", "cara", "gentile", "egregio", "cher", "chère", "querida", "querido", "estimado", "estimada", "prezado",
         "prezada", "geachte", "hoi", "hallo", "familie", "famille", "familia", "família", "famiglia", "schüler",
-        "schülerin", "herr", "frau", "parent", "teacher", "student", "coach", "nurse", "officer", "agent", "chef",
+        "schülerin", "herr",
+        "herrn", "frau", "parent", "teacher", "student", "coach", "nurse", "officer", "agent", "chef",
     )
 )  # fmt: skip
 """Titles, greetings and roles: no part of the name that they stand before."""

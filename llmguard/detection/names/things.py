@@ -23,7 +23,8 @@ ALONE = 0.98
 """For an unknown word that stands alone behind an article, as a product or a place does; for a weak brand."""
 ORGANISATION = re.compile(
     r",? (?:(?:and|&) \w{1,30} |[A-Z]\w{1,20} )?(?:Ltd|Inc|LLC|LLP|PLC|GmbH|AG|Corp|Corporation|Group|Company|Co|"
-    r"Foundation|University|College|School|Institute|Airport|Stadium|Award|Prize|Park|Hotel|Bank|Archipelago|Islands?|River|Lake|"
+    r"Foundation|University|College|School|Institute|Airport|Stadium|Award|Prize|Park|Hotel|Bank|Archipelago|"
+    r"Islands?|River|Lake|"
     r"Valley|Mountains?|Beach|Canyon|Desert|Museum|Theorem|Algorithm|Method|Distribution|Equation|Conjecture)\b"
 )
 _LANDS = re.compile(r" (?:Republic|Kingdom|Islands?|Union|Ocean|Sea|Script|language|alphabet)\b")
