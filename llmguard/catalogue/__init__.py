@@ -35,8 +35,8 @@ def load(extra: Sequence[Path] = ()) -> tuple[Detector, ...]:
 
 
 def shipped() -> Iterator[tuple[str, tuple[Detector, ...]]]:
-    """Name and detectors of each file that ships with llmguard."""
-    for entry in sorted(files("llmguard.detectors").iterdir(), key=lambda e: e.name):
+    """Name and detectors of each file that ships with llmguard: our own first, since the first of equals speaks."""
+    for entry in sorted(files("llmguard.detectors").iterdir(), key=lambda e: (e.name.startswith("from_"), e.name)):
         if entry.name.endswith(".toml"):
             name = f"detectors/{entry.name}"
             yield name, parse(name, entry.read_text(encoding="utf-8"))
