@@ -66,7 +66,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("names", nargs="+", choices=list(BENCHMARKS), metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file too")
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each figure (default 2)")
-    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="hotpath: write plots (SVG) into this folder")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FOLDER", help="hotpath, people: write plots (SVG) into this folder"
+    )
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help='accuracy: JSONL files of {"id","text","spans","label"}'
     )
@@ -87,7 +89,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--operation", action="append", metavar="ID", help="egress: only this operation; may be repeated"
     )
     parser.add_argument("--number", type=int, metavar="N", help="egress, fuzz: only the call or case of this number")
-    parser.add_argument("--figures", type=Path, metavar="FOLDER", help="people: write the plots as SVG here")
     options = parser.parse_args(arguments)
     if "accuracy" in options.names and (options.data is None or not options.data.is_dir()):
         parser.error("accuracy needs --data FOLDER")

@@ -1,7 +1,7 @@
 """Names and addresses: what is missed by language, whether confidence means something, what callers and chats pay.
 
-Texts are ``people_texts``: half of their templates was held back. ``--figures FOLDER`` writes the reliability plot and
-the cost of a chat's turns as SVG. Counted as in ``accuracy``; times are CPU of all threads unless said otherwise.
+Texts are ``people_texts``: half of their templates was held back. ``--plot FOLDER`` draws the reliability of confidence
+and the cost of a chat's turns. Counted as in ``accuracy``; times are CPU of all threads unless said otherwise.
 Speed: the English texts, each once and with a fresh memory, rules and names beside Presidio's analyzer with
 spaCy, both loaded and warmed up before.
 """
@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.accuracy import Counts, count
-from benchmarks.figure import plot
 from benchmarks.peers import presidio_analyzer, spacy_model
 from benchmarks.people_texts import LOCALES, Text, texts
+from benchmarks.plot import lines
 from benchmarks.report import Row, percentile
 from llmguard import catalogue
 from llmguard.detection import Engine, Scanner
@@ -39,21 +39,19 @@ def run(options: Namespace) -> list[Row]:
     """A row for each language and half, then for confidence, callers and turns. Writes figures where asked."""
     scanner = Scanner(Engine(catalogue.load()), Names())
     rows: list[Row] = []
-    judged: list[Judged] = []
     for held in (False, True):
         for language in (*LOCALES, ""):
             chosen = [t for t in texts(EACH, SEED) if t.held == held and language in ("", t.language)]
             rows.append(_accuracy(scanner, chosen, f"{language or 'all'}, {'held back' if held else 'tuned'}"))
-            if held and not language:
-                judged = [j for t in chosen for j in _judged(scanner, t)]
-    bins = list(_bins(judged))
+    bins = list(_bins([j for t in texts(5 * EACH, SEED + 4) if t.held for j in _judged(scanner, t)]))
     rows += [_row(f"confidence {said:.2f}", right=share, documents=number) for said, share, number in bins]
-    turns = _turns(scanner)
+    turns, anew = _turns(scanner, remembers=True), _turns(scanner, remembers=False)
     rows += [_row(f"turn {i + 1} of a chat, ms", value=ms) for i, ms in enumerate(turns)]
+    rows.append(_row(f"turn {TURNS}, if nothing were remembered, ms", value=anew[-1]))
     rows += _callers(scanner)
     rows += _speeds(scanner)
-    if options.figures:
-        _figures(options.figures, bins, turns)
+    if options.plot:
+        _draw(options.plot, bins, turns, anew)
     return rows
 
 
@@ -104,13 +102,14 @@ def _bins(judged: Sequence[Judged]) -> Iterable[tuple[float, float, int]]:
             yield sum(c for c, _ in inside) / len(inside), sum(r for _, r in inside) / len(inside), len(inside)
 
 
-def _turns(scanner: Scanner) -> list[float]:
-    """CPU milliseconds of each turn of a chat that sends its whole history, once in a fresh memory."""
+def _turns(scanner: Scanner, *, remembers: bool) -> list[float]:
+    """CPU milliseconds of each turn of a chat that sends its whole history, with a memory or a fresh one each time."""
     fresh = Scanner(scanner.engine, scanner.names)
-    lines = [t.text for t in texts(2, SEED + 1) if t.language == "en"][:TURNS]
+    said = [t.text for t in texts(2, SEED + 1) if t.language == "en"][:TURNS]
     taken = []
     for turn in range(1, TURNS + 1):
-        parts = [TextPart(line, f"/{i}") for i, line in enumerate(lines[:turn])]
+        parts = [TextPart(line, f"/{i}") for i, line in enumerate(said[:turn])]
+        fresh = fresh if remembers else Scanner(scanner.engine, scanner.names)
         began = time.process_time()
         fresh.scan(parts)
         taken.append((time.process_time() - began) * 1000)
@@ -170,10 +169,19 @@ def _callers(scanner: Scanner) -> list[Row]:
     ]
 
 
-def _figures(folder: Path, bins: Sequence[tuple[float, float, int]], turns: Sequence[float]) -> None:
+def _draw(
+    folder: Path, bins: Sequence[tuple[float, float, int]], turns: Sequence[float], anew: Sequence[float]
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    points = [(said, share) for said, share, _ in bins]
-    reliability = plot("Confidence and how often it is right, on templates held back", points, "confidence", "right")
-    (folder / "names-reliability.svg").write_text(reliability)
-    cost = plot("CPU milliseconds of a chat's turns", [(i + 1.0, ms) for i, ms in enumerate(turns)], "turn", "ms")
-    (folder / "names-turns.svg").write_text(cost)
+    series = {"held back": [(said, right) for said, right, _ in bins], "ideal": [(0.0, 0.0), (1.0, 1.0)]}
+    title = "Confidence, and how often it is right"
+    (folder / "names-reliability.svg").write_text(
+        lines(title, series, "confidence", "share that is right", logarithmic=False), encoding="utf-8"
+    )
+    cost = {
+        "llmguard": [(i + 1.0, ms) for i, ms in enumerate(turns)],
+        "nothing remembered": [(i + 1.0, ms) for i, ms in enumerate(anew)],
+    }
+    (folder / "names-turns.svg").write_text(
+        lines("Rules and names: cost of a chat's turns", cost, "turn", "CPU ms", logarithmic=False), encoding="utf-8"
+    )

@@ -51,8 +51,8 @@ def _page() -> str:
         "# Catalogue",
         "",
         f"All {len(detectors)} detectors that ship with llmguard, made from `detectors/*.toml`. What the columns mean,",
-        "and how a company adds its own: [detectors](detectors.md). `llmguard catalogue show ID` tells pattern, context",
-        "words and examples.",
+        "and how a company adds its own: [detectors](detectors.md). `llmguard catalogue show ID` tells pattern,",
+        "context words and examples.",
     ]
     families: dict[str, list[Detector]] = {}
     for detector in detectors:

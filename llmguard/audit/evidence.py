@@ -48,7 +48,18 @@ _MEMBERS = frozenset(
 )
 _SAYS = (
     *("principal", "human", "excluded", "call", "subject", "kind", "operation", "destination", "rule"),
-    *("policy_version", "requirement", "risk", "findings", "unscanned", "revises", "revision", "standing", "exceptions", "advisory"),
+    *(
+        "policy_version",
+        "requirement",
+        "risk",
+        "findings",
+        "unscanned",
+        "revises",
+        "revision",
+        "standing",
+        "exceptions",
+        "advisory",
+    ),
 )
 """What the entry of the beginning says of an approval."""
 _CHANGES = ("rule", "policy_version", "requirement")
