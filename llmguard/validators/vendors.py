@@ -54,8 +54,14 @@ _CREDENTIAL = frozenset(_OPENS.split())
 """Pieces of a prefix that say that what follows opens something."""
 _MODES = frozenset(("live", "test", "prod", "production", "sandbox", "dev", "app", "user", "machine", "session"))
 """Of these, what an id says as well: ``task_test_…``."""
+_NOUNS = frozenset(
+    ("key", "session", "user", "app", "client", "service", "server", "machine", "hook", "grant", "license", "bot")
+)
+"""Of these, what an API's ids begin with: ``key_…`` is the name of a key."""
 _CALLS = """
-acct account agent ami arn asset asst batch blob block boundary build bundle cache call case chat chatcmpl check
+acct account agent ami arn asset asst batch blob block boundary build bundle cache call case cert certificate cfile
+chat chatcmpl check ci cksess cntr consent cons ctc ctco eval evalrun fco fs grader invite key lsh mcp mcpl mcpr pmpt
+sess skill vsfb voice
 checksum chk chunk class cluster cmpl col comment commit component config container content conv conversation
 css cus cust customer data dataset db deployment desc device digest dir disk doc docs domain embd emoji env
 error eni etag event evt exec ext fc fig file files fingerprint fn font form ft ftjob func gen git group guid h
@@ -85,8 +91,10 @@ def prefixed_key(value: str) -> bool | None:
     head, tail = [m[0].lower() for m in pieces[:first]], value[pieces[first].start() :]
     if not _key(tail):
         return False
-    named = not _NAMES.isdisjoint(head)
-    if not _CREDENTIAL.isdisjoint(head) and (not named or not _MODES.issuperset(_CREDENTIAL.intersection(head))):
+    named = not _NAMES.isdisjoint(head) or (first == 1 and head[0] in _NOUNS)
+    if not _CREDENTIAL.isdisjoint(head) and (
+        not named or not (_MODES | _NOUNS).issuperset(_CREDENTIAL.intersection(head))
+    ):
         return None if len(tail) >= 16 and "pk" not in head else False
     if named or _UUID.search(tail):
         return False
