@@ -43,6 +43,7 @@ def demo() -> None:
     with tempfile.TemporaryDirectory(prefix="llmguard-demo-") as folder, EchoUpstream() as upstream:
         settings = Settings(
             data=Path(folder) / "data",
+            cache=Path(folder) / "cache",  # nothing is left behind
             credentials=Path(folder) / "credentials.json",
             upstream=upstream.url,
             upstream_name="echo",
