@@ -33,6 +33,7 @@ class Shell:
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
+            "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"],
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "LLMGUARD_DATA": str(self.settings.data),
             "LLMGUARD_KEY": self.settings.key or "",

@@ -391,6 +391,7 @@ def test_value_cut_over_neighbouring_parts_is_found_in_all_of_them(texts: tuple[
 def test_words_beside_a_value_are_not_taken_for_a_part_of_it() -> None:
     assert across("john", "jane.roe@example.org", "bob") == [[], [EMAIL], []]
     assert across("jane.roe@example.org", "tests.actions.test_functions") == [[EMAIL], []]
+    assert across(f"token={KEY}", "HOME", "LLMGUARD_DATA", "in.txt", "Copy it") == [[KEY], [], [], [], []]
     assert across("The end", "Beginning of it", "and so on", "x1", "12345678", "87654321") == [[]] * 6
 
 

@@ -6,6 +6,7 @@ Owns which edges are read together, and which findings across them count: those 
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -106,4 +107,9 @@ def _whole(share: Finding, own: Sequence[Finding]) -> bool:
 
 
 def _word(text: str) -> bool:
-    return text.isalpha() and (text.islower() or text.istitle() or text.isupper())
+    """A word, or a name of several: ``Copy``, ``PATH``, ``LLMGUARD_DATA``, ``in.txt``."""
+    return all(_PLAIN.fullmatch(piece) for piece in _BETWEEN.split(text) if piece)
+
+
+_BETWEEN = re.compile(r"[\s_./:-]+")
+_PLAIN = re.compile(r"(?:[a-z]+|[A-Z]+|[A-Z][a-z]+)\d{0,2}")
