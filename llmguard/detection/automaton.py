@@ -97,12 +97,12 @@ class _Words:
 
 
 _BOUNDARIES = tuple(bytes([c]) for c in range(1, 128) if not bytes([c]).isalpha())
-"""ASCII that is no letter, but for NUL, which ends a literal."""
+"""ASCII that is no letter, but for NUL, which ends a literal: the expression has it."""
 
 
 def _short(words: Collection[bytes]) -> bytes:
-    """Short words behind a byte beyond ASCII."""
-    return f"(?i:[\\x80-\\xff](?:{'|'.join(re.escape(w.decode()) for w in words)}))".encode() if words else _NEVER
+    """Short words behind a byte beyond ASCII, or behind NUL."""
+    return f"(?i:[\\x00\\x80-\\xff](?:{'|'.join(re.escape(w.decode()) for w in words)}))".encode() if words else _NEVER
 
 
 def _runs(databases: Databases, scratch: Any, words: _Words, data: bytes) -> dict[int, list[int]]:
@@ -117,7 +117,7 @@ def _runs(databases: Databases, scratch: Any, words: _Words, data: bytes) -> dic
     if words.literals:  # the line feed is the boundary before a text
         told = (runs, words.numbers)
         databases[-2].scan(b"\n" + data, match_event_handler=_note_word, context=told, scratch=scratch[-2])
-    if words.short and Demand.BEYOND in held:
+    if words.short and (Demand.BEYOND in held or b"\0" in data):
         ends: list[int] = []
         databases[-1].scan(data, match_event_handler=_note_end, context=ends, scratch=scratch[-1])
         for end in ends:
@@ -224,7 +224,7 @@ def _cache_path(folder: Path, anchors: Sequence[bytes]) -> Path | None:
             return None
     except OSError:  # a disk that is full or cannot be written
         return None
-    h = hashlib.sha256(b"llmguard automaton v5")
+    h = hashlib.sha256(b"llmguard automaton v6")
     for piece in (version("hyperscan").encode(), platform.machine().encode(), _processor(), *anchors):
         h.update(len(piece).to_bytes(8, "big"))
         h.update(piece)

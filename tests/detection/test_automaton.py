@@ -136,6 +136,7 @@ def test_a_short_word_wants_a_boundary_or_a_change_of_case(tmp_path: Path) -> No
     assert made.scan(b"NIT") == {0: [3, 3], 1: [2, 2]}
     assert made.scan(b"theNit") == {0: [6, 6], 1: [5, 5]}
     assert made.scan("身ni".encode()) == {1: [5, 5]}
+    assert made.scan(b"a\0ni") == {1: [4, 4]}
 
 
 TRIGGERED = (rb"\d{4}-\d{2}", rb"[A-F]{6}[a-z]{8}", "grüße|plain".encode(), rb"cat|\d{16}")
