@@ -98,7 +98,10 @@ def test_an_execution_of_a_living_process_is_left_alone(desk: Desk) -> None:
     assert desk.get(approval).state == "EXECUTING"
 
 
-@pytest.mark.parametrize("owner", ["", "x", "0:y", f"{os.getpid()}:{'0' * 26}", "99999999999999999999999:" + "0" * 26])
+@pytest.mark.parametrize(
+    "owner",
+    ["", "x", "0:y", pytest.param(f"{os.getpid()}:{'0' * 26}", id="reused"), "99999999999999999999999:" + "0" * 26],
+)
 def test_a_reused_or_unreadable_process_number_is_not_the_owner(desk: Desk, owner: str) -> None:
     approval = desk.hold()
     desk.vote(approval, BO)
