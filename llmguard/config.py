@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from llmguard.channels import Channel
 from llmguard.errors import ConfigError
 from llmguard.model import DEFAULT_TENANT, Destination, Trust
 
@@ -226,12 +227,19 @@ class Settings:
     """Identity providers where people log in (``[[oidc]]``, see docs/identity.md)."""
     issuers: tuple[TokenIssuer, ...] = ()
     """Issuers of access tokens with which services call (``[[issuers]]``, see docs/services.md)."""
+    channels: tuple[Channel, ...] = ()
+    """Where people hear of approvals (``[[channels]]``, see docs/notifications.md)."""
     jwks_max_age: float = 86400.0
     """Seconds for which an issuer's keys count while it does not answer."""
     membership_ttl: float = 3600.0
     """Seconds for which the groups count that an identity provider confirmed."""
+    calls_kept: float = 30 * 86400.0
+    """Seconds for which is kept what was decided of a call, in kinds and counts: for ``policy explain`` and ``replay``,
+    and to find where a value went. 0 keeps nothing."""
+    policy: Path | None = None
+    """File of the policy (see docs/policy.md); default: ``rules``, else the shipped policy."""
     rules: tuple[Mapping[str, Any], ...] | None = None
-    """The policy's rules (``[[rules]]``); default: the shipped policy."""
+    """The policy's rules (``[[rules]]``), where it has no file of its own."""
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.upstream)
@@ -248,7 +256,11 @@ class Settings:
         for name, allowed in words.items():
             if getattr(self, name) not in get_args(allowed):
                 raise ConfigError(f"{name} is one of {', '.join(get_args(allowed))}")
+        if self.policy is not None and self.rules is not None:
+            raise ConfigError("the policy is a file (policy) or rules here (rules), not both")
         _distinct(self.oidc, self.issuers)
+        if len({c.name for c in self.channels}) < len(self.channels):
+            raise ConfigError("channels: each has a name of its own")
         if self.oidc:
             _secure_url("control_url (where identity providers send people back to)", self.control_url)
         if not (60 <= self.session_idle < float("inf") and 1 <= self.membership_ttl < float("inf")):
@@ -258,6 +270,7 @@ class Settings:
             "hold_wait",
             "replay_window",
             "longest_exception",
+            "calls_kept",
             "max_waiting",
             "max_waiting_bytes",
             "jwks_max_age",
@@ -319,7 +332,7 @@ def _from_file(path: Path | None) -> dict[str, Any]:
         if name not in _FIELDS:
             near = difflib.get_close_matches(name, _FIELDS, 1)
             raise ConfigError(f"{path}: no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    for name in ("data", "checkpoints", "credentials", "match_key", "upstream_ca", "upstream_cert"):
+    for name in ("data", "checkpoints", "credentials", "match_key", "upstream_ca", "upstream_cert", "policy"):
         if name in values:
             values[name] = path.parent / Path(_text(name, values[name])).expanduser()
     for name in ("detectors", "match"):
@@ -349,7 +362,7 @@ def _typed(name: str, value: Any) -> Any:
             items = [v for v in value.split(",") if v] if isinstance(value, str) else value
             if not isinstance(items, (list, tuple)):
                 raise TypeError
-            made = {"oidc": OidcProvider.of, "issuers": TokenIssuer.of, "detectors": Path, "match": Path}.get(name)
+            made = {"oidc": OidcProvider.of, "issuers": TokenIssuer.of, "channels": Channel.of, **_PATHS}.get(name)
             return tuple(made(v) for v in items) if made else tuple(items)
         if kind is dict:
             return _thresholds(value)
@@ -406,8 +419,9 @@ def _secure_url(name: str, url: str) -> None:
         raise ConfigError(f"{name}: the address must be https, or on this machine, without credentials or query")
 
 
-_TABLES = ("rules", "oidc", "issuers")
+_TABLES = ("rules", "oidc", "issuers", "channels")
 """Settings that are tables of the file, and no variables."""
+_PATHS = {"detectors": Path, "match": Path}
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a list", Path: "a path"}
 _WORDS[dict] = "numbers from 0 to 1 by type: PERSON, ADDRESS"
 

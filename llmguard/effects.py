@@ -11,6 +11,7 @@ from typing import Any
 
 from llmguard.errors import LLMGuardError
 from llmguard.excepted import Exceptions
+from llmguard.facts import Facts
 from llmguard.model import (
     Approval,
     AuditEntry,
@@ -19,6 +20,7 @@ from llmguard.model import (
     Egress,
     Grant,
     Hold,
+    Risk,
     Settlement,
     TextPart,
     VaultEntry,
@@ -43,12 +45,20 @@ class LoadGrants:
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """What is kept of a decided call, to be explained and decided anew: facts, never text."""
+
+    facts: Facts
+    decision: Decision
+    risk: Risk
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """One unit of work. Result: Receipt. Outcomes of unheld calls do not ``wait``.
 
-    ``policy``: the version that decided. If another one is in force by now, nothing is stored: GuardUnavailable.
-    ``exceptions``: the version of those that were applied. If others are in force, nothing is stored: the receipt has
-    them.
+    ``policy``: the version that decided. ``exceptions``: the version of those that were applied. If others are in force
+    by now, nothing is stored: the receipt has them.
     """
 
     call: Call
@@ -60,18 +70,20 @@ class Commit:
     withdraw: Approval | None = None
     policy: str = ""
     exceptions: str | None = None
+    record: Record | None = None
     wait: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What a commit did. Placeholders that are ``taken`` belong to other values: then nothing was stored; nor if
-    other ``exceptions`` are in force by now.
+    another ``policy`` (a ``policy.Policy``) or other ``exceptions`` are in force by now.
     """
 
     taken: frozenset[str] = frozenset()
     approval: Approval | None = None
     exceptions: Exceptions | None = None
+    policy: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@
         ├── RequestTooLarge         413 request_too_large
         ├── GuardUnavailable        503 guard_unavailable: a part of the guard is down
         ├── CallBlocked             403 blocked
-        │   └── OutOfScope          403 out_of_scope: the credential is not for this operation
+        │   ├── OutOfScope          403 out_of_scope: the credential is not for this operation
+        │   └── JustificationRequired  403 justification_required: the caller has to say why
         ├── ApprovalDenied          403 approval_denied
         │   └── ChangesRequested    403 changes_requested: a reviewer asks for another revision
         ├── ApprovalExpired         403 approval_expired
@@ -220,6 +221,12 @@ class OutOfScope(CallBlocked):
     """The credential is not for this operation."""
 
     code = "out_of_scope"
+
+
+class JustificationRequired(CallBlocked):
+    """A rule wants to know why: the caller says so in ``x-llmguard-justification``, and sends the request again."""
+
+    code = "justification_required"
 
 
 class ApprovalDenied(CallRefused):

@@ -62,10 +62,11 @@ from llmguard.model import (
 from llmguard.payload import headers as header_rules
 from llmguard.payload import operations
 from llmguard.pipeline import Kit, guard_call, revise_call
+from llmguard.facts import Facts, each
 from llmguard.policy import Policy
+from llmguard.policy.document import configured
 from llmguard.redaction import Restorer, redact, tags
-from llmguard.risk import Exposure, assess_in
-from llmguard.store import Store, Transaction, placeholders, wall_ms
+from llmguard.store import Store, Transaction, calls, placeholders, wall_ms
 from llmguard.vault import Keyring, Vault
 
 P = ParamSpec("P")
@@ -83,6 +84,10 @@ LOOK = 2.0
 """Seconds between looks at whether the process that executes is still there."""
 REVISES = "x-llmguard-revises"
 """Header that names the approval whose changes a request has."""
+JUSTIFICATION = "x-llmguard-justification"
+"""Header that says why, for the reviewers of a held call."""
+LONGEST_JUSTIFICATION = 2000
+"""Characters of it that are read."""
 UNKNOWN = Operation("unknown", "", "", "unknown")
 
 
@@ -163,8 +168,8 @@ class Guard:
             self.settings.output_action == "end",
             self.settings.output_hold_chars,
             self.store.read(self._excepted),
+            self.settings.hold == "ticket",
         )
-        self._stale = False
         self._owed: deque[Commit] = deque()
         self._owner = ""
         self._actions = Actions(self)
@@ -172,7 +177,7 @@ class Guard:
 
     def _in_force(self) -> Policy:
         """The stored policy, which the configuration's becomes only where nobody else has to approve it."""
-        file, tenant = Policy(self.settings.rules), self.settings.tenant
+        file, tenant = configured(self.settings), self.settings.tenant
         source = self.store.read(lambda tx: rules.in_force(tx, self.vault, tenant))
         if source != file.source:
             source = self.store.transact(lambda tx: rules.adopt(tx, self.vault, tenant, file), durable=True)
@@ -249,10 +254,10 @@ class Guard:
 
     def assess(self, text: str) -> Risk:
         """Risk of sending ``text`` for inference to the configured upstream."""
-        exposures = [
-            Exposure(text[f.start : f.end], f.type, f.category, f.severity, f.confidence, True) for f in self.scan(text)
-        ]
-        return assess_in(exposures, self.settings.upstream_trust, "inference")
+        part = TextPart(text, "text")
+        found = tuple(each((part,), (self.scan(text),), lambda _, value: value, {}))
+        to, characters = self.settings.upstream_trust, len(text)
+        return self.kit.policy.risk(Facts("", "inference", to, found, characters=characters))
 
     # ----------------------------------------------------------------- calls
 
@@ -328,7 +333,7 @@ class Guard:
         made: list[Approval] = []
 
         def flow() -> Flow:
-            made.append((yield from revise_call(call, self._kit(), former)))
+            made.append((yield from revise_call(call, self.kit, former)))
 
         for _ in drive(self, flow(), _Nowhere()):
             pass  # nothing is sent, so nothing is answered
@@ -345,6 +350,9 @@ class Guard:
         """Does what time does to approvals, in pieces, and stores outcomes that could not be stored before."""
         self._pay()
         while self.store.transact(self.approvals.sweep, durable=True) >= SWEEP:
+            pass
+        over = wall_ms() - int(self.settings.calls_kept * 1000)
+        while self.store.transact(lambda tx: calls.forget(tx, self.settings.tenant, over)) >= calls.FORGET:
             pass
 
     def now(self) -> int:
@@ -387,25 +395,20 @@ class Guard:
             received=now,
             path_params=tuple(params),
             revises=_named(request.headers, REVISES).upper(),
+            justification=_named(request.headers, JUSTIFICATION)[:LONGEST_JUSTIFICATION],
             **self._form(dict(reversed(request.headers))),
         )
 
     def _form(self, headers: Mapping[str, str]) -> dict[str, Any]:
         """How a call waits for people: what the settings say, and what its client says of its own patience."""
-        ticket = self.settings.hold == "ticket" or headers.get("x-llmguard-mode", "").lower() == "ticket"
+        ticket = headers.get("x-llmguard-mode", "").lower() == "ticket"
         theirs = _seconds(headers.get("x-stainless-read-timeout", ""))
         silent = self.settings.hold_wait if theirs is None else min(self.settings.hold_wait, theirs - MARGIN)
         pulse = PULSE if theirs is None else min(PULSE, max(0.1, theirs / 3))
         return {"ticket": ticket, "patience": max(0.0, silent), "pulse": pulse}
 
     def flow(self, call: Call) -> Flow:
-        return guard_call(call, self._kit())
-
-    def _kit(self) -> Kit:
-        if self._stale:
-            self._stale = False
-            self.kit = replace(self.kit, policy=self._in_force())
-        return self.kit
+        return guard_call(call, self.kit)
 
     def perform(self, effect: Effect) -> Any:
         """Performs an effect of this host's side, in the caller's thread."""
@@ -506,24 +509,29 @@ class Guard:
             self._commit(effect)
 
     def _claim(self, tx: Transaction, call: Call, approval: Approval, decision: Decision) -> Egress | Approval:
-        self._up_to_date(tx, decision.policy_version)
+        if self._newer(tx, decision.policy_version):
+            raise GuardUnavailable("the policy was changed a moment ago: send the request again")
         identity.ensure_in_force(tx, self.vault, call.principal)  # it may have waited for long
         return self.approvals.claim(tx, call.tenant, approval.id, call.principal, decision, self.owner)
 
-    def _up_to_date(self, tx: Transaction, version: str) -> None:
-        """Raises GuardUnavailable if another policy is in force than the one that decided; the next call has it."""
-        if rules.current(tx, self.settings.tenant) != version:
-            self._stale = True
-            raise GuardUnavailable("the policy was changed a moment ago: send the request again")
+    def _newer(self, tx: Transaction, version: str) -> Policy | None:
+        """The policy in force, if it is another one than ``version``; from now on it decides here."""
+        if rules.current(tx, self.settings.tenant) == version:
+            return None
+        policy = rules.parsed(rules.in_force(tx, self.vault, self.settings.tenant) or "")
+        self.kit = replace(self.kit, policy=policy)
+        return policy
 
     def _unit_of_work(self, tx: Transaction, effect: Commit) -> Receipt:
         call, approval = effect.call, None
-        if effect.policy:
-            self._up_to_date(tx, effect.policy)
+        if effect.policy and (policy := self._newer(tx, effect.policy)):
+            raise _Decided(Receipt(policy=policy))
         if effect.exceptions is not None and exceptions.current(tx, call.tenant) != effect.exceptions:
             self.kit = replace(self.kit, exceptions=self._excepted(tx))
-            raise _Excepted(self.kit.exceptions)
+            raise _Decided(Receipt(exceptions=self.kit.exceptions))
         self._store(tx, call.principal, effect.vault, effect.grants, effect.audit)
+        if effect.record and self.settings.calls_kept:
+            calls.keep(tx, call, effect.record)
         if effect.hold:
             approval = self.approvals.hold(tx, effect.hold)
         if effect.settle:
@@ -558,12 +566,12 @@ class _Taken(LLMGuardError):
         self.placeholders = placeholders
 
 
-class _Excepted(LLMGuardError):
-    """Rolls a unit of work back: other exceptions are in force than those that were applied."""
+class _Decided(LLMGuardError):
+    """Rolls a unit of work back: another policy or other exceptions are in force than those that decided."""
 
-    def __init__(self, now: Exceptions) -> None:
-        super().__init__("exceptions have changed")
-        self.now = now
+    def __init__(self, receipt: Receipt) -> None:
+        super().__init__("what decided is not in force any more")
+        self.receipt = receipt
 
 
 def _receipt(future: Future[Receipt]) -> Future[Receipt]:
@@ -574,8 +582,8 @@ def _receipt(future: Future[Receipt]) -> Future[Receipt]:
         error = f.exception()
         if isinstance(error, _Taken):
             answer.set_result(Receipt(taken=error.placeholders))
-        elif isinstance(error, _Excepted):
-            answer.set_result(Receipt(exceptions=error.now))
+        elif isinstance(error, _Decided):
+            answer.set_result(error.receipt)
         elif error:
             answer.set_exception(error)
         else:

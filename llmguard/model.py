@@ -116,6 +116,7 @@ class Call:
     ``account`` names the provider account that pays, never the key itself. While people have to decide, the caller
     hears nothing for up to ``patience`` seconds, or gets a ``ticket`` at once; a stream that was opened meanwhile gets
     a sign of life every ``pulse`` seconds. ``revises`` names an approval whose reviewers asked for these changes.
+    ``justification``: why, in the caller's own words.
     """
 
     id: str
@@ -134,6 +135,7 @@ class Call:
     patience: float = 0.0
     pulse: float = 5.0
     revises: str = ""
+    justification: str = field(default="", repr=False)
 
     @property
     def tenant(self) -> str:
@@ -246,20 +248,24 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One additive part of a risk: which term, how many points, in words a reviewer understands."""
+    """One additive part of a risk: which term, how many points as written, why in a reviewer's words, and how many of
+    the points are ``left`` as it would leave.
+    """
 
     term: str
     points: float
     text: str
+    left: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """Leakage risk of a call, 0-100: as written, and as it would leave."""
+    """Leakage risk of a call, 0-100: as written, and as it would leave. ``summary``: one sentence for reviewers."""
 
     inherent: int
     residual: int
     reasons: tuple[Reason, ...] = ()
+    summary: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +273,8 @@ class Requirement:
     """What an approval needs: of each group so many people, nobody counted twice, before ``expires_in`` seconds are
     over; then it is spent within ``spend_in`` seconds.
 
-    ``fresh``: how many seconds ago a voter may have logged in, 0 for any. After ``remind_after`` seconds, and again
+    ``hold``: whether the caller waits on the line (``wait``), gets a ``ticket``, or what the settings say ("").
+    ``justified``: the caller has to say why. ``fresh``: how many seconds ago a voter may have logged in, 0 for any. After ``remind_after`` seconds, and again
     after as many, the groups are reminded; after ``escalate_after`` the people of ``escalate_to`` may stand in for any
     of them. One person of ``break_glass`` may decide alone in an emergency, which is alerted and reviewed. 0, "": not.
     """
@@ -280,6 +287,8 @@ class Requirement:
     escalate_after: int = 0
     escalate_to: str = ""
     break_glass: str = ""
+    hold: Literal["", "wait", "ticket"] = ""
+    justified: bool = False
 
     @property
     def quorum(self) -> int:
@@ -312,13 +321,17 @@ def _stricter(one: int, other: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the policy says of a call, with the rule and the policy version (a digest) that said it."""
+    """What the policy says of a call, with the rule and the policy version (a digest) that said it.
+
+    ``shadow``: the rules in shadow mode that held first, with what they would have said.
+    """
 
     verdict: Verdict
     rule: str
     policy_version: str
     reason: str
     requirement: Requirement | None = None
+    shadow: tuple[tuple[str, str], ...] = ()
 
 
 # --------------------------------------------------------------------------- egress and approval
@@ -387,7 +400,8 @@ class Hold:
 
     ``request_key`` only joins retries of the same request. ``original`` is what was written, sealed with the egress
     for the reviewers' eyes. Nobody in ``excluded`` votes (e-mail addresses), besides the human behind the principal.
-    ``exceptions`` are the ids of those under which something of it is no finding.
+    ``exceptions`` are the ids of those under which something of it is no finding. ``justification``: why, in the
+    caller's words, redacted.
     """
 
     principal: Principal
@@ -406,6 +420,7 @@ class Hold:
     revises: str = ""
     excluded: tuple[str, ...] = ()
     exceptions: tuple[str, ...] = ()
+    justification: str = ""
 
     def __repr__(self) -> str:
         return f"Hold({self.operation}, {self.egress!r})"

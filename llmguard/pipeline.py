@@ -15,12 +15,12 @@ the effects. Time is ``call.received``, and what an effect is told to wait for.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from llmguard import facts as known
 from llmguard.effects import (
     AwaitApproval,
     Claim,
@@ -34,6 +34,7 @@ from llmguard.effects import (
     NextChunk,
     Recall,
     Receipt,
+    Record,
     Scan,
     Send,
 )
@@ -43,12 +44,14 @@ from llmguard.errors import (
     CallBlocked,
     CallRefused,
     GuardUnavailable,
+    JustificationRequired,
     LLMGuardError,
     OutOfScope,
     OutputBlocked,
     UpstreamError,
 )
 from llmguard.excepted import Exceptions
+from llmguard.facts import Facts
 from llmguard.model import (
     Answer,
     Approval,
@@ -59,6 +62,7 @@ from llmguard.model import (
     Finding,
     Grant,
     Hold,
+    Requirement,
     Risk,
     Scanned,
     Settlement,
@@ -71,7 +75,6 @@ from llmguard.payload import json as strict_json
 from llmguard.payload.extract import Extract, extract
 from llmguard.policy import Policy
 from llmguard.redaction import Redaction, Restorer, redact
-from llmguard.risk import Exposure, assess
 from llmguard.streaming import Output, StreamRestorer
 from llmguard.streaming.output import WINDOW
 from llmguard.vault import Vault
@@ -98,6 +101,8 @@ class Kit:
     ends_output: bool = False
     output_hold: int = 0
     exceptions: Exceptions = Exceptions()  # noqa: RUF009  frozen
+    tickets: bool = False
+    """Whether a held call gets a ticket where neither its rule nor its caller says how it waits."""
 
 
 _MUTE = frozenset(("embeddings.create", "moderations.create", "responses.input_tokens", "batches.create"))
@@ -115,14 +120,9 @@ class Plan:
     risk: Risk
     egress: Egress
     entries: tuple[VaultEntry, ...]
-    found: tuple[tuple[TextPart, Finding], ...]
-    unscanned: tuple[str, ...]
+    facts: Facts
     excepted: Mapping[str, int] = field(default_factory=dict)
     """Findings that are none, by the id of the exception that says so."""
-
-    def counts(self) -> dict[str, int]:
-        return dict(sorted(Counter(f.type for _, f in self.found).items()))
-
 
 def guard_call(call: Call, kit: Kit) -> Flow:
     """The whole way of one call. Raises CallRefused (nothing was sent) or UpstreamError."""
@@ -160,6 +160,7 @@ def _planned(
     referred = operations.references(call.operation, content.document, call.path_params)
     granted = yield from _granted(call, (*referred, *(items.referred(body) if call.operation.grant_reads else ())))
     plan, approval = yield from _decided(call, kit, content, scanned.findings)
+    line.call = plan.call
     return plan, granted, approval
 
 
@@ -188,15 +189,18 @@ def _decided(
     call: Call, kit: Kit, content: Extract, findings: Findings, former: Approval | None = None
 ) -> Generator[Effect, Any, tuple[Plan, Approval | None]]:
     """Decide and commit. All is decided once more if a placeholder is another value's, which lengthens it, or if
-    other exceptions are in force by now.
+    another policy or other exceptions are in force by now.
     """
     taken: frozenset[str] = frozenset()
+    why: str | None = None
     for _ in range(MAX_COLLISIONS):
         plan = _plan(call, kit, content, findings, taken)
         if former is not None:
             plan = replace(plan, decision=_voted_anew(plan.decision, former))
         held = plan.decision.verdict == "require_approval"
-        hold = _hold(plan, kit) if held else None
+        if held and why is None:
+            why = yield from _justified(plan, kit)
+        hold = _hold(plan, kit, why or "") if held else None
         if hold is not None and former is not None:
             hold = replace(hold, request_key=former.request_key)
         receipt: Receipt = yield Commit(
@@ -206,9 +210,12 @@ def _decided(
             hold=hold,
             policy=plan.decision.policy_version,
             exceptions=kit.exceptions.version,
+            record=Record(plan.facts, plan.decision, plan.risk),
         )
         if receipt.exceptions is not None:
             kit = replace(kit, exceptions=receipt.exceptions)
+        elif receipt.policy is not None:
+            kit = replace(kit, policy=receipt.policy)
         elif receipt.taken:
             taken |= receipt.taken
         elif plan.decision.verdict == "block":
@@ -226,17 +233,22 @@ def _plan(call: Call, kit: Kit, content: Extract, findings: Findings, taken: fro
     findings, excepted = kit.exceptions.applied(
         partial(kit.vault.exception, call.tenant), call, content.parts, content.declared(findings)
     )
-    redaction = redact(kit.vault, call.tenant, content.parts, findings, taken, content.misfits)
+    redaction = redact(
+        kit.vault, call.tenant, content.parts, findings, taken, content.misfits, style=kit.policy.style
+    )
     parts = (
         tuple(replace(part, redactable=False) if i in redaction.unfit else part for i, part in enumerate(content.parts))
         if redaction.unfit
         else content.parts
     )
-    found = tuple((part, f) for part, fs in zip(parts, findings, strict=True) for f in fs)
-    risk = assess(call, _exposures(kit.vault, call.tenant, found), content.unscanned)
-    decision = kit.policy.decide(call, found, risk, content.unscanned)
+    identity = partial(_identity, kit.vault, call.tenant)
+    facts = known.of(call, parts, findings, content.unscanned, identity, redaction.links)
+    risk = kit.policy.risk(facts)
+    decision = kit.policy.decide(facts, risk)
     if decision.verdict == "allow":
         redaction = Redaction(texts={}, entries=(), exposed=redaction.exposed)
+        risk = kit.policy.risk(facts, as_written=True) if facts.found else risk
+    call = replace(call, ticket=call.ticket or _ticket(decision.requirement, kit))
     egress = Egress(
         destination=call.destination.name,
         url=f"{call.destination.base_url}{call.path}" + (f"?{call.query}" if call.query else ""),
@@ -245,7 +257,30 @@ def _plan(call: Call, kit: Kit, content: Extract, findings: Findings, taken: fro
         headers=call.headers,
         body=content.rebuild(redaction.texts),
     )
-    return Plan(call, decision, risk, egress, redaction.entries, found, content.unscanned, excepted)
+    return Plan(call, decision, risk, egress, redaction.entries, facts, excepted)
+
+
+def _identity(vault: Vault, tenant: str, type_: str, value: str) -> str:
+    return vault.digest(tenant, type_, value).hex()
+
+
+def _ticket(requirement: Requirement | None, kit: Kit) -> bool:
+    """Whether a held call is answered at once, to be sent again: as its rule says, else as the settings do."""
+    return requirement is not None and (requirement.hold == "ticket" or (not requirement.hold and kit.tickets))
+
+
+def _justified(plan: Plan, kit: Kit) -> Generator[Effect, Any, str]:
+    """Why the caller asks, redacted for good, as reviewers read it. Raises JustificationRequired."""
+    call, needed = plan.call, plan.decision.requirement
+    if not call.justification:
+        if needed is not None and needed.justified:
+            raise JustificationRequired(
+                f"the rule {plan.decision.rule!r} wants a reason: send it in the header x-llmguard-justification"
+            )
+        return ""
+    part = TextPart(call.justification, "justification")
+    scanned: Scanned = yield Scan(call, (part,), answer=True)
+    return redact(kit.vault, call.tenant, (part,), scanned.findings).texts.get(0, part.text)
 
 
 def _voted_anew(decision: Decision, former: Approval) -> Decision:
@@ -255,22 +290,7 @@ def _voted_anew(decision: Decision, former: Approval) -> Decision:
     return Decision("require_approval", former.rule, decision.policy_version, reason, former.requirement)
 
 
-def _exposures(vault: Vault, tenant: str, found: tuple[tuple[TextPart, Finding], ...]) -> list[Exposure]:
-    """Distinct values by keyed digest; what stands where it cannot be redacted counts as leaving."""
-    return [
-        Exposure(
-            vault.digest(tenant, f.type, part.text[f.start : f.end]).hex(),
-            f.type,
-            f.category,
-            f.severity,
-            f.confidence,
-            part.redactable,
-        )
-        for part, f in found
-    ]
-
-
-def _hold(plan: Plan, kit: Kit) -> Hold:
+def _hold(plan: Plan, kit: Kit, why: str) -> Hold:
     call = plan.call
     pieces = [call.principal.id, call.method, call.path, call.query, call.body.media_type]
     pieces += [call.destination.base_url, call.account]  # another provider or payer is another request
@@ -285,13 +305,14 @@ def _hold(plan: Plan, kit: Kit) -> Hold:
         original=call.body.raw,
         decision=plan.decision,
         risk=plan.risk,
-        findings=plan.counts(),
+        findings=plan.facts.counts,
         grants=tuple(Grant(scope, e.placeholder, e.origin) for e in plan.entries),
         call=call.id,
         kind=call.operation.kind,
-        unscanned=plan.unscanned,
+        unscanned=plan.facts.unscanned,
         revises=call.revises,
         exceptions=tuple(plan.excepted),
+        justification=why,
     )
 
 
@@ -690,8 +711,9 @@ def _decision_entry(plan: Plan) -> AuditEntry:
         policy=decision.policy_version,
         inherent=plan.risk.inherent,
         residual=plan.risk.residual,
-        findings=plan.counts(),
-        unscanned=list(plan.unscanned),
+        findings=plan.facts.counts,
+        unscanned=list(plan.facts.unscanned),
         bytes=len(plan.egress.body),
         **({"excepted": dict(plan.excepted)} if plan.excepted else {}),
+        **({"shadow": [list(said) for said in decision.shadow]} if decision.shadow else {}),
     )

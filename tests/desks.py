@@ -146,12 +146,15 @@ class Plane:
 
 
 @contextmanager
-def control_plane(desk: Desk, *, revise: Any = None, room: Any = None, **settings: Any) -> Iterator[Plane]:
+def control_plane(
+    desk: Desk, *, revise: Any = None, room: Any = None, pages: Any = None, setup: str = "", **settings: Any
+) -> Iterator[Plane]:
     """The control plane on a free port of the loopback, in a thread."""
     listening = listener("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     known = Settings(**{"data": desk.folder, "control_url": url, **settings})
-    app = control_app(desk.store, desk.vault, desk.approvals, known, revise=revise, room=room)
+    plane = (desk.store, desk.vault, desk.approvals, known)
+    app = control_app(*plane, revise=revise, room=room, pages=pages, setup=setup)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, http="httptools", lifespan="off"))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()

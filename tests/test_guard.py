@@ -101,7 +101,8 @@ def test_closed_guard_refuses(guard: Guard, fakes: Fakes) -> None:
 def test_assess_says_why(guard: Guard, fakes: Fakes) -> None:
     risk = guard.assess(f"{fakes.card()} {fakes.card()}")
     assert risk.inherent > risk.residual > 0
-    assert "2 × CREDIT_CARD" in [r.text for r in risk.reasons]
+    assert "2 card numbers" in [r.text for r in risk.reasons]
+    assert risk.summary == "2 card numbers, to a public provider; all of it redacted"
     assert guard.assess("hello").inherent == 0
 
 

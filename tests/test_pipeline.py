@@ -28,10 +28,12 @@ from llmguard.errors import (
     ApprovalPending,
     CallBlocked,
     GuardUnavailable,
+    JustificationRequired,
     LLMGuardError,
     UnscannableRequest,
     UpstreamError,
 )
+from llmguard.facts import Facts
 from llmguard.model import (
     Answer,
     Approval,
@@ -89,6 +91,8 @@ class Side:
         self.emitted: list[Head | bytes] = []
         self.fails: dict[str, Exception] = {}
         self.taken: list[frozenset[str]] = []
+        self.newer: list[Policy] = []
+        """Policies that are in force by the time of a decision's commit, in turn."""
         self.decisions: list[Any] = []
         """What AwaitApproval answers, in turn: an error, or a state; APPROVED once the list is empty."""
         self.claims: list[str] = []
@@ -129,6 +133,8 @@ class Side:
                 return ()
             case Commit():
                 self.commits.append(effect)
+                if self.newer and effect.policy:
+                    return Receipt(policy=self.newer.pop(0))
                 taken = self.taken.pop(0) if self.taken else frozenset()
                 return Receipt(taken, _approval(effect) if effect.hold and not taken else None)
             case AwaitApproval(_, approval, until):
@@ -264,6 +270,88 @@ def test_taken_placeholder_is_lengthened_and_decided_anew() -> None:
     assert side.transcript.count("Scan") == 1
     assert first.encode() not in side.sent[0].body
     assert first[:-1].encode() in side.sent[0].body
+
+
+def test_a_policy_that_changed_meanwhile_decides_anew() -> None:
+    side = Side([{"verdict": "allow"}])
+    side.newer = [Policy(BLOCK)]
+    with pytest.raises(CallBlocked, match="'no'"):
+        side.run(call())
+    assert side.transcript.count("Scan") == 1
+    assert not side.sent
+    side = Side(BLOCK)
+    side.newer = [Policy([{"name": "later", "verdict": "redact"}])]
+    side.run(call())
+    assert VALUE.encode() not in side.sent[0].body
+
+
+def test_what_is_kept_of_a_call_decides_the_same_and_holds_no_text() -> None:
+    side = Side()
+    side.run(call(f"{VALUE} and {VALUE}", user=VALUE))
+    record = next(c.record for c in side.commits if c.record)
+    kept = record.facts.encode()
+    assert VALUE.encode() not in kept
+    assert side.kit.vault.digest("default", "EMAIL", VALUE).hex().encode() not in kept
+    again = Facts.decode(kept)
+    assert side.kit.policy.risk(again) == record.risk
+    assert side.kit.policy.decide(again, record.risk) == record.decision
+    assert again.counts == record.facts.counts
+
+
+def test_what_a_rule_lets_through_as_it_is_leaves_with_its_whole_risk() -> None:
+    side = Side([{"verdict": "allow"}])
+    side.run(call())
+    record = next(c.record for c in side.commits if c.record)
+    assert VALUE.encode() in side.sent[0].body
+    assert record.risk.residual == record.risk.inherent > 0
+
+
+WANTS = [{"name": "why", "when": "size(findings) > 0", "verdict": "require_approval", "justification": True}]
+
+
+def test_a_rule_that_wants_a_reason_gets_one_or_refuses() -> None:
+    side = Side(WANTS)
+    with pytest.raises(JustificationRequired, match="x-llmguard-justification"):
+        side.run(call())
+    assert side.transcript == ["Scan", "Commit"]
+    assert not any(c.hold for c in side.commits)
+    side = Side(WANTS)
+    side.run(replace(call(), justification=f"the audit of {VALUE}"))
+    hold = next(c.hold for c in side.commits if c.hold)
+    assert hold.justification.startswith("the audit of [EMAIL_")
+    assert VALUE not in hold.justification
+
+
+def test_nobody_is_asked_for_a_reason_of_what_needs_no_approval() -> None:
+    side = Side(WANTS)
+    side.run(call("nothing here"))
+    assert side.sent
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "caller", "ticket"),
+    [
+        ("", False, False, False),
+        ("", True, False, True),
+        ("wait", True, False, False),
+        ("ticket", False, False, True),
+        ("wait", False, True, True),
+    ],
+)
+def test_whether_a_held_call_waits_is_said_by_its_caller_its_rule_then_the_settings(
+    rule: str, settings: bool, caller: bool, ticket: bool
+) -> None:
+    side = Side([{**HOLD[0], **({"hold": rule} if rule else {})}])
+    side.kit = replace(side.kit, tickets=settings)
+    side.run(replace(call(), patience=45.0, ticket=caller))
+    assert side.waits == [0 if ticket else 1_700_000_045_000]
+
+
+def test_rules_in_shadow_mode_are_in_the_log() -> None:
+    side = Side([{"name": "new", "when": "size(findings) > 0", "verdict": "block", "shadow": True}])
+    side.run(call())
+    assert side.commits[0].audit[0].details["shadow"] == [["new", "block"]]
+    assert side.sent
 
 
 def test_answer_returns_restored() -> None:

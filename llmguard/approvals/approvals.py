@@ -113,7 +113,7 @@ class Approvals:
     def _store(self, tx: Transaction, approval: Approval, hold: Hold) -> None:
         size = len(hold.egress.body) + len(hold.original)
         self._room(tx, approval, size)
-        record.seal(tx, self._vault, approval, hold.egress, hold.original, secrets.token_bytes(32))
+        record.seal(tx, self._vault, approval, hold, secrets.token_bytes(32))
         record.insert(tx, self._vault, approval, size)
         scope = f"approval:{approval.id}"
         placeholders.grant(tx, hold.principal, [replace(g, scope=scope) for g in hold.grants])
@@ -256,8 +256,15 @@ class Approvals:
             error, message = TICKET if ticket and approval.state == "PENDING" else OUTCOMES[approval.state]
             raise error(message, approval_id=approval.id, approval_url=self.link(approval))
 
+    def justification(self, tx: Transaction, approval: Approval) -> str:
+        """Why the caller asks, redacted; "" if it did not say, or once it is erased."""
+        try:
+            return record.justification(tx, self._vault, approval)
+        except NotFound:
+            return ""
+
     def link(self, approval: Approval) -> str | None:
-        return f"{self._url}/guard/v1/approvals/{approval.id}" if self._url else None
+        return f"{self._url}/inbox/approvals/{approval.id}" if self._url else None
 
     # ----------------------------------------------------------------- spending
 
@@ -425,6 +432,7 @@ class Approvals:
         if verdict in _VERDICT_STATE:
             return record.transition(tx, self._vault, a, _VERDICT_STATE[verdict], by=who.email)
         if verdict == "approve" and quorum.missing(tx, self._vault, a):
+            record.announce(tx, a, "approval.vote")
             return a
         a = record.transition(tx, self._vault, a, "APPROVED", by=who.email, why=_why(verdict))
         if verdict == "break_glass":
@@ -495,27 +503,29 @@ class Approvals:
     def _sight(self, tx: Transaction, person: Person) -> frozenset[str]:
         return quorum.voice(tx, self._vault, person, frozenset()).groups
 
-    def list(  # noqa: PLR0913  each argument is one filter
-        self,
-        tx: Transaction,
-        tenant: str,
-        *,
-        person: Person | None = None,
-        state: str | None = None,
-        subject: str | None = None,
-        mine: bool = False,
-        cursor: str | None = None,
-        prefix: str = "",
-        limit: int = 50,
+    def list(
+        self, tx: Transaction, tenant: str, *, person: Person | None = None, mine: bool = False, **wanted: Any
     ) -> tuple[tuple[Approval, ...], str | None]:
-        """Newest first, and the next page's cursor. Leaves out altered rows.
+        """Newest first, and the next page's cursor. Leaves out altered rows. ``wanted``: the fields of ``Filter``.
 
         ``person``: only what that one may see; with ``mine``, only what that one is behind.
         """
         names = None
         if person is not None:
             names = (record.person_mark(person.email), *(() if mine else sorted(self._sight(tx, person))))
-        return listing.page(tx, self._vault, tenant, names, Filter(state, subject, cursor, prefix, limit))
+        return listing.page(tx, self._vault, tenant, names, Filter(**wanted))
+
+    def waiting(
+        self, tx: Transaction, person: Person, **wanted: Any
+    ) -> tuple[tuple[Approval, ...], str | None]:
+        """The same of what waits for this person's vote."""
+        groups = self._sight(tx, person)
+        found, cursor = listing.waiting(tx, self._vault, person.tenant, person.email, groups, Filter(**wanted))
+        return tuple(a for a in found if self.may_vote(tx, a, person)), cursor
+
+    def count_waiting(self, tx: Transaction, person: Person) -> int:
+        """How many those are, up to ``listing.MOST_COUNTED``."""
+        return listing.count_waiting(tx, person.tenant, person.email, self._sight(tx, person))
 
     def egress(self, tx: Transaction, approval: Approval) -> Egress:
         """What would leave, redacted as it is."""

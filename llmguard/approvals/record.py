@@ -22,6 +22,7 @@ from llmguard.model import (
     AuditEntry,
     Decision,
     Egress,
+    Hold,
     Reason,
     Requirement,
     Risk,
@@ -285,7 +286,7 @@ def _approval(row: sqlite3.Row, cast_votes: tuple[Vote, ...]) -> Approval:
             "unscanned": tuple(json.loads(row["unscanned"])),
             "exceptions": tuple(json.loads(row["exceptions"])),
             "requirement": Requirement(**{**requirement, "groups": groups}),
-            "risk": Risk(risk["inherent"], risk["residual"], tuple(Reason(**r) for r in risk["reasons"])),
+            "risk": Risk(**{**risk, "reasons": tuple(Reason(**r) for r in risk["reasons"])}),
             "findings": json.loads(row["findings"]),
             "advisory": bool(row["advisory"]),
         },
@@ -339,14 +340,19 @@ def cast_vote(tx: Transaction, vault: Vault, approval: Approval, vote: Vote) -> 
 # --------------------------------------------------------------------------- what is sealed
 
 
-def seal(tx: Transaction, vault: Vault, approval: Approval, egress: Egress, original: bytes, salt: bytes) -> None:
-    """Stores what leaves, what was written and the salt of their commitments, sealed to this approval."""
+def seal(tx: Transaction, vault: Vault, approval: Approval, hold: Hold, salt: bytes) -> None:
+    """Stores what leaves, what was written, why, and the salt of their commitments, sealed to this approval."""
+    contents = (_pack(hold.egress), hold.original, hold.justification.encode(), salt)
+    purposes = ("egress", "original", "justification", "salt")
     sealed = [
         vault.seal(approval.tenant, purpose, approval.id, content)
-        for purpose, content in (("egress", _pack(egress)), ("original", original), ("salt", salt))
+        for purpose, content in zip(purposes, contents, strict=True)
     ]
-    columns = "tenant, id, egress, original, salt"
-    tx.run(f"INSERT INTO approval_payloads ({columns}) VALUES (?, ?, ?, ?, ?)", approval.tenant, approval.id, *sealed)  # noqa: S608
+    columns = ", ".join(("tenant", "id", *purposes))
+    tx.run(
+        f"INSERT INTO approval_payloads ({columns}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608  own words
+        *(approval.tenant, approval.id, *sealed),
+    )
 
 
 def propose(tx: Transaction, vault: Vault, approval: Approval, content: bytes) -> None:
@@ -372,6 +378,11 @@ def egress(tx: Transaction, vault: Vault, approval: Approval) -> Egress:
     if content.digest() != approval.egress_digest:
         raise GuardUnavailable("the sealed egress is not the approved one: nothing is sent; ask for a new approval")
     return content
+
+
+def justification(tx: Transaction, vault: Vault, approval: Approval) -> str:
+    """Why the caller asks, redacted; "" if it did not say."""
+    return _unsealed(tx, vault, approval, "justification").decode()
 
 
 def original(tx: Transaction, vault: Vault, approval: Approval) -> bytes:

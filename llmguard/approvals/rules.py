@@ -7,12 +7,10 @@ the log says so. It owns the table policies. It never decides anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from llmguard import identity
-from llmguard.errors import ConfigError, GuardUnavailable, InvalidRequest
+from llmguard.errors import ConfigError, GuardUnavailable, InvalidRequest, NotFound
 from llmguard.identity import Cause
 from llmguard.identity.rows import fields, genuine, log
 from llmguard.policy import Policy
@@ -25,7 +23,7 @@ MAX_SOURCE = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PolicyChange:
-    """Puts rules in force. ``source``: the rules as JSON."""
+    """Puts a policy in force. ``source``: its document as JSON."""
 
     source: str
 
@@ -45,13 +43,23 @@ def adopt(tx: Transaction, vault: Vault, tenant: str, file: Policy) -> str:
 
 
 def in_force(tx: Transaction, vault: Vault, tenant: str) -> str | None:
-    """The stored rules as JSON, or None. Raises GuardUnavailable if they were altered in the database."""
+    """The stored document as JSON, or None. Raises GuardUnavailable if they were altered in the database."""
     row = tx.one("SELECT * FROM policies WHERE tenant = ?", tenant)
     if row is None:
         return None
     if not genuine(vault, "policy", row, _COLUMNS):
         raise GuardUnavailable("the policy was altered in the database: restore a backup; nothing is sent until then")
     return str(row["source"])
+
+
+def version(tx: Transaction, vault: Vault, tenant: str, version: str) -> Policy:
+    """A policy that is or was in force. Raises NotFound, and GuardUnavailable if it was altered in the database."""
+    row = tx.one("SELECT * FROM policy_versions WHERE tenant = ? AND version = ?", tenant, version)
+    if row is None:
+        raise NotFound("no policy of this version was in force here")
+    if not genuine(vault, "former policy", row, _COLUMNS):
+        raise GuardUnavailable("a former policy was altered in the database: restore a backup")
+    return parsed(str(row["source"]))
 
 
 def current(tx: Transaction, tenant: str) -> str:
@@ -65,10 +73,7 @@ def parsed(source: str) -> Policy:
     if len(source) > MAX_SOURCE:
         raise InvalidRequest(f"a policy has at most {MAX_SOURCE} characters")
     try:
-        rules: Any = json.loads(source)
-        if not isinstance(rules, list) or not all(isinstance(r, Mapping) for r in rules):
-            raise InvalidRequest("a policy is a list of rules")
-        return Policy(rules)
+        return Policy.of(json.loads(source))
     except (ValueError, RecursionError) as e:
         raise InvalidRequest(f"this is no policy: not JSON ({type(e).__name__})") from None
     except ConfigError as e:
@@ -85,5 +90,7 @@ def _put(tx: Transaction, vault: Vault, tenant: str, policy: Policy, cause: Caus
     values = [tenant, policy.version, policy.source, tx.now]
     attestation = vault.attest("policy", fields(values))
     tx.run("INSERT OR REPLACE INTO policies VALUES (?, ?, ?, ?, ?)", *values, attestation)
-    details = {"policy": policy.version, "before": before, "rules": [r.name for r in policy.rules]}
+    former = vault.attest("former policy", fields(values))  # it never counts as the one in force
+    tx.run("INSERT OR IGNORE INTO policy_versions VALUES (?, ?, ?, ?, ?)", *values, former)
+    details = {"policy": policy.version, "before": before, "rules": [r.name for r in policy.rules], "mode": policy.mode}
     log(tx, tenant, "policy.changed", details, cause)

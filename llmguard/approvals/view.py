@@ -62,7 +62,11 @@ def summary(tx: Transaction, approvals: Approvals, approval: Approval, names: Ma
         "requirement": record.needs(approval.requirement),
         "missing": sum(wanting.values()),
         "missing_of": wanting,
-        "risk": {"inherent": approval.risk.inherent, "residual": approval.risk.residual},
+        "risk": {
+            "inherent": approval.risk.inherent,
+            "residual": approval.risk.residual,
+            "summary": approval.risk.summary,
+        },
         "findings": dict(approval.findings),
         "unscanned": list(approval.unscanned),
         "advisory": approval.advisory,
@@ -102,6 +106,7 @@ def full(
     return {
         **shown,
         "risk": risk,
+        "justification": approvals.justification(tx, approval),
         "votes": cast,
         "excluded": list(approval.excluded),
         "revised_by": approvals.successor(tx, approval),

@@ -28,6 +28,7 @@ COMMANDS = {
     "delegations": "delegations:delegations",
     "audit": "audit:audit",
     "run": "run:run",
+    "channels": "channels:channels",
     "doctor": "doctor:doctor",
     "policy": "policy:policy",
     "catalogue": "catalogue:catalogue",

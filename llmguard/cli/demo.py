@@ -23,7 +23,7 @@ from llmguard.audit import CHECKPOINTS
 from llmguard.cli.client import ControlClient
 from llmguard.config import DATABASE, Settings
 from llmguard.errors import LLMGuardError, RequestRefused
-from llmguard.policy import shipped_rules
+from llmguard.policy import shipped
 from llmguard.testing import EchoUpstream, Fakes, LocalGuard
 
 ANN, BOB = "ann@example.org", "bob@example.org"
@@ -51,7 +51,7 @@ def demo() -> None:
             port=0,
             control_port=0,
             hold="ticket",
-            rules=(BULK, *shipped_rules()),
+            rules=(BULK, *shipped()["rules"]),
         )
         with LocalGuard(settings) as local:
             story = _Story(screen, upstream, local)

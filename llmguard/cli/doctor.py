@@ -25,13 +25,16 @@ from packaging.requirements import Requirement
 
 from llmguard import audit, catalogue, identity
 from llmguard.catalogue.build import made_from
+from llmguard.cli.channels import healths
+from llmguard.cli.channels import state as channel_state
 from llmguard.cli.screen import console, styled, table
 from llmguard.config import DATABASE, Settings
 from llmguard.detection import Engine
 from llmguard.detection.examples import check as check_examples
 from llmguard.detection.names import INSTALL, Names, available
 from llmguard.errors import LLMGuardError
-from llmguard.policy import Policy
+from llmguard.notify.deliveries import Health
+from llmguard.policy.document import configured
 from llmguard.store import Store, Transaction, wall_ms
 from llmguard.vault import Keyring, Vault
 
@@ -208,9 +211,13 @@ def _log(tx: Transaction, settings: Settings) -> Iterator[Verdict]:
 
 
 def policy(settings: Settings) -> Iterator[Verdict]:
-    rules = Policy(settings.rules)
-    origin = "the shipped policy" if settings.rules is None else "of the configuration"
-    yield Verdict("policy", "ok", f"{len(rules.rules)} rules, {origin}, version {rules.version[:12]}")
+    rules = configured(settings)
+    origin = "the shipped policy" if settings.rules is None and settings.policy is None else "of the configuration"
+    found = f"{len(rules.rules)} rules, {origin}, version {rules.version[:12]}"
+    if rules.mode == "shadow":
+        yield Verdict("policy", "warning", f"{found}, in shadow mode", "nothing is enforced: set mode to enforce")
+    else:
+        yield Verdict("policy", "ok", found)
 
 
 def upstream(settings: Settings) -> Iterator[Verdict]:
@@ -228,6 +235,19 @@ def upstream(settings: Settings) -> Iterator[Verdict]:
         yield Verdict("provider key", "warning", "not set", "set LLMGUARD_UPSTREAM_KEY, or use --pass-through")
 
 
+def channels(settings: Settings) -> Iterator[Verdict]:
+    """Whether people hear of what waits for them. Nothing is sent: ``llmguard channels test`` does."""
+    found = healths(settings)
+    for channel in settings.channels:
+        name, health = f"channel {channel.name}", found.get(channel.name, Health())
+        if channel.missing:
+            yield Verdict(name, "problem", "has no secret", f"set {', '.join(channel.missing)}")
+        elif health.failures or health.lost:
+            yield Verdict(name, "warning", channel_state(channel, health), f"llmguard channels test {channel.name}")
+        else:
+            yield Verdict(name, "ok", channel_state(channel, health))
+
+
 def around(settings: Settings) -> Iterator[Verdict]:
     """Whether whoever runs this could call the provider without the guard."""
     owns = [n for n in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "OPENAI_ADMIN_KEY") if os.environ.get(n)]
@@ -243,7 +263,7 @@ def around(settings: Settings) -> Iterator[Verdict]:
         yield Verdict("way around", "ok", "no provider key here, the guard's state is out of reach")
 
 
-CHECKS: tuple[Check, ...] = (python, processor, packages, detectors, names, policy, state, upstream, around)
+CHECKS: tuple[Check, ...] = (python, processor, packages, detectors, names, policy, state, channels, upstream, around)
 
 
 def examine(settings: Settings) -> Iterator[Verdict]:

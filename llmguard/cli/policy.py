@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,13 +54,16 @@ def show(settings: Settings, as_json: bool) -> None:
     if as_json:
         return click.echo(json.dumps(stored))
     screen = console()
-    for rule in _list(stored["rules"]):
+    for rule in _list(stored["policy"]["rules"]):
         needs = {k: v for k, v in rule.items() if k not in ("name", "when", "verdict", "reason")}
         screen.print(styled(f"{rule.get('name', 'unnamed')}: {rule.get('verdict')}", "bold"))
         screen.print(styled(f"    when {rule.get('when', 'true')}"))
         for name, value in needs.items():
             screen.print(styled(f"    {name} {json.dumps(value, ensure_ascii=False)}"))
     click.echo("default: redact")
+    for name in ("styles", "weights", "mode"):
+        if name in stored["policy"]:
+            screen.print(styled(f"{name} {json.dumps(stored['policy'][name], ensure_ascii=False)}"))
     click.echo(f"version {visible(str(stored['version']))}")
     if stored["pending"]:
         click.echo("the configuration has other rules: llmguard policy diff, then llmguard policy propose", err=True)
@@ -96,21 +98,15 @@ def propose(settings: Settings, file: Path | None, yes: bool, as_json: bool) -> 
             return click.echo("these rules are in force already", err=True)
         if not yes and interactive() and not click.confirm("propose this?", err=True):
             raise Conflict("nothing was proposed")
-        answer = client.post("/policy", {"rules": json.loads(rules.source)}, once=True)
+        answer = client.post("/policy", json.loads(rules.source), once=True)
     return proposed(answer, as_json, f"policy {rules.version[:12]} is in force")
 
 
 def _rules(settings: Settings, file: Path | None) -> Policy:
     """Raises ConfigError."""
-    from llmguard.policy import Policy
+    from llmguard.policy.document import configured, read
 
-    if file is None:
-        return Policy(settings.rules)
-    try:
-        rules = tomllib.loads(file.read_text(encoding="utf-8"))["rules"]
-    except (OSError, ValueError, KeyError) as e:
-        raise ConfigError(f"{visible(str(file))} has no [[rules]] in TOML ({type(e).__name__})") from None
-    return Policy(_list(rules))
+    return configured(settings) if file is None else read(file).policy
 
 
 def _list(rules: Any) -> Sequence[Mapping[str, Any]]:
@@ -121,7 +117,7 @@ def _list(rules: Any) -> Sequence[Mapping[str, Any]]:
 
 def _differ(client: ControlClient, rules: Policy, *, err: bool) -> bool:
     """Prints what would change; whether anything does."""
-    stored = json.dumps(client.get("/policy")["rules"], sort_keys=True)
+    stored = json.dumps(client.get("/policy")["policy"], sort_keys=True)
     lines = compared(stored, rules.source)
     screen = console(err=err)
     for line in lines:

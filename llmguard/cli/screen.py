@@ -12,11 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from llmguard.cli.times import moment as moment
+from llmguard.invisible import harmless
 
-_INVISIBLE = frozenset(
-    [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10)]
-)
-"""Characters that show nothing though Unicode calls them printable."""
 _WIDE = 240
 """Columns where no terminal sets them: what is piped is not folded."""
 
@@ -28,14 +25,7 @@ def visible(text: str, *, lines: bool = False) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if _harmless(c, lines) else f"\\u{{{ord(c):x}}}" for c in text)
-
-
-def _harmless(character: str, lines: bool) -> bool:
-    if lines and character in "\n\t":
-        return True
-    code = ord(character)
-    return character.isprintable() and code not in _INVISIBLE and not 0xE0000 <= code <= 0xE0FFF
+    return "".join(c if harmless(c, lines=lines) else f"\\u{{{ord(c):x}}}" for c in text)
 
 
 def styled(text: str, style: str = "", *, lines: bool = False) -> Text:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+import secrets
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from llmguard.config import Settings, load
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from llmguard.guard import Guard
 
 
 @click.command(epilog="Example: LLMGUARD_UPSTREAM_KEY=… llmguard serve --upstream https://api.openai.com")
@@ -29,6 +37,8 @@ def serve(settings: Settings, /, config: Path | None, **options: object) -> None
     from llmguard.guard import Guard
     from llmguard.proxy.serve import serve as run
 
+    setup = one_time_token()
+
     given = {k: v for k, v in options.items() if v is not None}
     settings = load(config, **given) if config else replace(settings, **given)  # type: ignore[arg-type]
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -37,6 +47,7 @@ def serve(settings: Settings, /, config: Path | None, **options: object) -> None
         s = guard.settings
         click.echo(f"data plane     http://{s.host}:{s.port}/v1 → {s.destination.base_url}", err=True)
         click.echo(f"control plane  http://{s.host}:{s.control_port}", err=True)
+        click.echo(f"inbox          {s.control_url.rstrip('/')}/inbox", err=True)
         click.echo(f"checkpoints    {s.checkpoint_folder}", err=True)
         click.echo(f"names          {_names(guard.scanner.names, s.names)}", err=True)
         if s.pass_through:
@@ -46,7 +57,30 @@ def serve(settings: Settings, /, config: Path | None, **options: object) -> None
         elif not s.upstream_key:
             click.echo("no provider key: set LLMGUARD_UPSTREAM_KEY, or start with --pass-through", err=True)
 
-    run(settings, ready)
+        if nobody_active(guard):
+            click.echo(f"nobody is active yet: open {s.control_url.rstrip('/')}/inbox/setup with this token", err=True)
+            click.echo(f"set-up token   {setup}", err=True)
+
+    run(settings, ready, _pages, setup)
+
+
+def _pages(app: ASGIApp, settings: Settings) -> ASGIApp:
+    from llmguard.inbox import inbox  # its templates load while /healthz answers already
+
+    return inbox(app, settings)
+
+
+def one_time_token() -> str:
+    """What makes the first person of an installation, for as long as this process runs."""
+    token = base64.b32encode(secrets.token_bytes(15)).decode().lower()
+    return "-".join(token[i : i + 4] for i in range(0, len(token), 4))
+
+
+def nobody_active(guard: Guard) -> bool:
+    from llmguard import identity
+
+    found = guard.store.read(lambda tx: identity.people(tx, guard.vault, guard.settings.tenant))
+    return not any(p.active for p in found)
 
 
 def _names(looked_for: object, wanted: bool | None) -> str:

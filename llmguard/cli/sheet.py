@@ -127,6 +127,8 @@ def _facts(a: Mapping[str, Any], at: int) -> list[tuple[str, str, str]]:
         ("excluded", ", ".join(map(str, a.get("excluded", ()))), ""),
         ("does", f"{a['operation']}  ({a['subject']}, {a.get('kind') or a['subject']})", ""),
         ("sends to", f"{egress['destination']}  {egress['method']} {egress['url']}  account {egress['account']}", ""),
+        ("why", str(a.get("justification") or ""), ""),
+        ("in short", str(a["risk"].get("summary") or ""), ""),
         ("found", found(a) or "nothing", ""),
         ("unread", ", ".join(map(str, a.get("unscanned", ()))), "bold red"),
         *_risk(a["risk"]),

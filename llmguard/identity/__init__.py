@@ -48,7 +48,9 @@ from llmguard.identity.sessions import (
     TOUCH_MS,
     Authentication,
     Login,
+    OwnSession,
     Session,
+    end_own,
     forget_expired,
     hand_over,
     issue_code,
@@ -57,6 +59,7 @@ from llmguard.identity.sessions import (
     logout,
     open_session,
     session,
+    sessions_of,
     touch,
 )
 
@@ -79,6 +82,7 @@ __all__ = [
     "Key",
     "KeyChange",
     "Login",
+    "OwnSession",
     "Person",
     "PersonChange",
     "Session",
@@ -90,6 +94,7 @@ __all__ = [
     "bootstrapping",
     "decode",
     "encode",
+    "end_own",
     "ensure_in_force",
     "forget_expired",
     "hand_over",
@@ -115,6 +120,7 @@ __all__ = [
     "revoke_key",
     "same_human",
     "session",
+    "sessions_of",
     "touch",
     "unlinked",
 ]

@@ -76,6 +76,18 @@ class Login:
     expires: int
 
 
+@dataclass(frozen=True, slots=True)
+class OwnSession:
+    """Where somebody is logged in, as that person is told. Times are UTC milliseconds."""
+
+    id: str
+    method: Method
+    created: int
+    seen: int
+    expires: int
+    current: bool
+
+
 # --------------------------------------------------------------------------- codes
 
 
@@ -199,6 +211,32 @@ def logout(tx: Transaction, vault: Vault, token: str) -> Session:
     tx.run("DELETE FROM sessions WHERE hash = ?", _hash(vault, "session", token))
     log(tx, ended.person.tenant, "logout", {"email": ended.person.email}, Cause(ended.person.email))
     return ended
+
+
+def sessions_of(tx: Transaction, vault: Vault, who: Person, token: str) -> tuple[OwnSession, ...]:
+    """Where a person is logged in now, newest first. ``token``: of the session that asks."""
+    mine, now = _hash(vault, "session", token), tx.now
+    sql = "SELECT * FROM sessions WHERE tenant = ? AND email = ? AND min(expires, seen + idle) > ? ORDER BY created DESC"
+    return tuple(
+        OwnSession(_name(row), row["method"], row["created"], row["seen"], row["expires"], row["hash"] == mine)
+        for row in tx.all(sql, who.tenant, who.email, now)
+        if _genuine(vault, row)
+    )
+
+
+def end_own(tx: Transaction, vault: Vault, who: Person, id_: str) -> None:
+    """Ends one of a person's sessions, by its id. Raises NotFound."""
+    rows = tx.all("SELECT * FROM sessions WHERE tenant = ? AND email = ?", who.tenant, who.email)
+    found = [row["hash"] for row in rows if hmac.compare_digest(_name(row), id_)]
+    if not found:
+        raise NotFound("there is no such session of yours: it may be over already")
+    tx.run("DELETE FROM sessions WHERE hash = ?", found[0])
+    log(tx, who.tenant, "logout", {"email": who.email}, Cause(who.email))
+
+
+def _name(row: sqlite3.Row) -> str:
+    """What a session is called: a part of its hash, which opens nothing."""
+    return str(row["hash"])[:16]
 
 
 def end_others(tx: Transaction, vault: Vault, who: Person, token: str) -> None:

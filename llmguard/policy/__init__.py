@@ -1,7 +1,7 @@
 """Policy: rules in order, first match decides. The one place where a Decision is made.
 
-A rule's condition is CEL, compiled once. A condition that errs, or that is anything but exactly ``true`` or ``false``,
-refuses the call: cel-expr-python returns run-time errors as truthy values, so type and identity are both tested.
+A policy is a document: ``rules``, ``styles`` (how a type is redacted), ``weights`` (of the risk) and ``mode``. Its
+version is the digest of all of that. It decides from facts alone, so a kept call can be decided anew.
 """
 
 from __future__ import annotations
@@ -10,174 +10,154 @@ import hashlib
 import importlib.resources
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from llmguard.errors import ConfigError, GuardUnavailable
-from llmguard.model import Call, Decision, Finding, Requirement, Risk, TextPart, Verdict
+from llmguard.facts import Facts, Found
+from llmguard.model import Category, Decision, Requirement, Risk, Verdict
+from llmguard.policy.conditions import Activation, Reads, Several, seen
+from llmguard.policy.rules import Rule
+from llmguard.policy.styles import STYLES, Style, checked_styles
+from llmguard.risk import assess, weights
 
-VARIABLES = ("call", "principal", "destination", "risk", "findings", "time")
-_TIMES = {"expires_in": (60, 7 * 86400), "spend_in": (10, 7 * 86400), "fresh": (30, 86400)}
-"""Seconds that a rule may name, least and most."""
-_LATER = {"remind_after": (60, 7 * 86400), "escalate_after": (60, 7 * 86400)}
-_GROUPS = ("escalate_to", "break_glass")
-_KEYS = {"name", "when", "verdict", "reason", "quorum", "group", "groups", *_TIMES, *_LATER, *_GROUPS}
-MOST = 20
-"""People that a rule may want."""
+__all__ = ["DEFAULT_RULE", "STYLES", "Policy", "Rule", "Style", "shipped"]
+
 DEFAULT_RULE = "default"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule; ``condition`` is the compiled expression of ``when``."""
-
-    name: str
-    when: str
-    verdict: Verdict
-    reason: str
-    requirement: Requirement
-    condition: Any
+KEYS = ("rules", "styles", "weights", "mode")
+"""What a policy is made of."""
+MODES = ("enforce", "shadow")
+MAX_RULES = 2000
+TOGETHER = 24
+"""Rules that are asked at once whether any of them holds."""
 
 
 class Policy:
-    """Compiled rules and their version: the SHA-256 of the rules as canonical JSON."""
+    """A compiled policy and its version: the SHA-256 of its document as canonical JSON."""
 
-    def __init__(self, rules: Sequence[Mapping[str, Any]] | None = None) -> None:
-        from cel_expr_python import cel
-
-        rules = shipped_rules() if rules is None else rules
-        self._cel = cel
-        self._env = cel.NewEnv(variables={name: cel.Type.DYN for name in VARIABLES})
-        self.rules = tuple(self._compile(i, raw) for i, raw in enumerate(rules))
+    def __init__(
+        self,
+        rules: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        styles: Mapping[str, Any] | None = None,
+        weights: Mapping[str, Any] | None = None,
+        mode: str = "enforce",
+    ) -> None:
+        """``rules`` None: the shipped ones. Raises ConfigError, which names the rule."""
+        raw = shipped()["rules"] if rules is None else rules
+        if not isinstance(raw, Sequence) or not all(isinstance(r, Mapping) for r in raw) or len(raw) > MAX_RULES:
+            raise ConfigError(f"a policy is a list of at most {MAX_RULES} rules: [[rules]]")
+        if mode not in MODES:
+            raise ConfigError(f"mode of a policy is one of {', '.join(MODES)}")
+        self.rules = tuple(Rule.of(i, r) for i, r in enumerate(raw))
         if len({r.name for r in self.rules}) < len(self.rules):
             raise ConfigError("two rules of the policy share a name")
-        self.source = json.dumps([dict(r) for r in rules], sort_keys=True, separators=(",", ":"))
+        self._groups = tuple(_grouped(self.rules))
+        self._reads = Reads.of([r.condition for r in self.rules])
+        self.styles = checked_styles(styles or {})
+        self.mode = mode
+        self._weights = _weighed(weights)
+        document = {"rules": [dict(r) for r in raw], "styles": self.styles, "weights": dict(weights or {}), "mode": mode}
+        self.document: Mapping[str, Any] = {k: v for k, v in document.items() if v and v != "enforce" or k == "rules"}
+        self.source = json.dumps(self.document, sort_keys=True, separators=(",", ":"))
         self.version = hashlib.sha256(self.source.encode()).hexdigest()
 
-    def _compile(self, index: int, raw: Mapping[str, Any]) -> Rule:
-        name = str(raw.get("name") or f"rule {index + 1}")
-        if unknown := set(raw) - _KEYS:
-            raise ConfigError(
-                f"policy rule {name!r}: no key {sorted(unknown)[0]!r}; keys are {', '.join(sorted(_KEYS))}"
-            )
-        if raw.get("verdict") not in get_args(Verdict):
-            raise ConfigError(f"policy rule {name!r}: verdict is one of {', '.join(get_args(Verdict))}")
-        when = raw.get("when", "true")
-        try:
-            condition = self._env.compile(when)
-        except (RuntimeError, TypeError) as e:
-            raise ConfigError(f"policy rule {name!r}: {e}") from e
-        if condition.return_type() not in (self._cel.Type.BOOL, self._cel.Type.DYN):
-            raise ConfigError(f"policy rule {name!r}: the condition is not true or false")
-        return Rule(name, when, raw["verdict"], str(raw.get("reason", name)), _requirement(name, raw), condition)
+    @classmethod
+    def of(cls, document: Any) -> Policy:
+        """From a document, as it is stored or written in a file. Raises ConfigError."""
+        if not isinstance(document, Mapping) or "rules" not in document:
+            raise ConfigError("a policy is a document with rules: [[rules]]")
+        if unknown := set(document) - set(KEYS):
+            raise ConfigError(f"a policy has no {min(unknown)!r}; it has {', '.join(KEYS)}")
+        return cls(**document)
 
-    def decide(
-        self, call: Call, findings: Sequence[tuple[TextPart, Finding]], risk: Risk, unscanned: Sequence[str] = ()
-    ) -> Decision:
+    def style(self, type_: str, category: Category) -> Style:
+        """How values of a type are redacted: as the type says, else its category, else by placeholders."""
+        return self.styles.get(type_) or self.styles.get(category) or "placeholder"
+
+    def risk(self, facts: Facts, *, as_written: bool = False) -> Risk:
+        """The risk of a call under this policy's weights and styles; ``as_written``: nothing of it is redacted."""
+        return assess(facts, self._weights, _raw if as_written else self._leaving)
+
+    def _leaving(self, found: Found) -> str:
+        return self.style(found.type, found.category) if found.redactable else ""
+
+    def decide(self, facts: Facts, risk: Risk) -> Decision:
         """The first rule that holds, else redact what can be redacted and block what cannot.
 
-        Raises GuardUnavailable if a condition errs.
+        Raises GuardUnavailable if a condition errs. In shadow mode everything is allowed but actions, and the decision
+        says what it would have been.
         """
-        activation = self._env.Activation(_facts(call, findings, risk, unscanned))
-        for rule in self.rules:
-            if self._holds(rule, activation):
-                return self._decision(rule.verdict, rule.name, rule.reason, rule.requirement)
-        if unscanned or not all(part.redactable for part, _ in findings):
-            return self._decision(
-                "block",
-                DEFAULT_RULE,
-                "something in it cannot be redacted or looked into, and no rule allows it",
-                Requirement(),
-            )
-        return self._decision("redact", DEFAULT_RULE, "no rule matched", Requirement())
+        if self.mode != "shadow" or facts.kind == "action":
+            return self._decided(facts, risk)
+        try:
+            would = self._decided(facts, risk)
+            shadow = (*would.shadow, (would.rule, would.verdict))
+        except GuardUnavailable:
+            shadow = (("policy", "error"),)
+        return Decision("allow", "shadow", self.version, "the policy is in shadow mode: nothing is enforced", None, shadow)
 
-    def _holds(self, rule: Rule, activation: Any) -> bool:
-        outcome = rule.condition.eval(activation)
-        value = outcome.value()
-        if outcome.type() != self._cel.Type.BOOL or not isinstance(value, bool):
-            raise GuardUnavailable(f"policy rule {rule.name!r} failed, so nothing is sent; see: llmguard policy check")
-        return value
+    def _decided(self, facts: Facts, risk: Risk) -> Decision:
+        activation = self.activation(facts, risk)
+        shadow: list[tuple[str, str]] = []
+        for rule in self._asked(activation):
+            if not rule.shadow:
+                if rule.condition.holds(activation):
+                    return self._decision(rule.verdict, rule.name, rule.reason, rule.requirement, shadow)
+            elif said := _said(rule, activation):
+                shadow.append((rule.name, said))
+        if facts.unscanned or not all(f.redactable for f in facts.found):
+            reason = "something in it cannot be redacted or looked into, and no rule allows it"
+            return self._decision("block", DEFAULT_RULE, reason, Requirement(), shadow)
+        return self._decision("redact", DEFAULT_RULE, "no rule matched", Requirement(), shadow)
 
-    def _decision(self, verdict: Verdict, rule: str, reason: str, needed: Requirement) -> Decision:
-        return Decision(verdict, rule, self.version, reason, needed if verdict == "require_approval" else None)
+    def activation(self, facts: Facts, risk: Risk) -> Activation:
+        """The facts as the conditions of this policy read them."""
+        return Activation(facts, risk, self._reads)
 
+    def alike(self, facts: Facts, risk: Risk) -> tuple[Any, ...]:
+        """Calls of which this is equal are decided alike."""
+        left = facts.kind == "action", all([f.redactable for f in facts.found])  # beside what conditions read
+        return (*left, *seen(facts, risk, self._reads))
 
-def shipped_rules() -> tuple[Mapping[str, Any], ...]:
-    """The rules of the shipped policy, as read from ``policy_default.toml``."""
-    text = importlib.resources.files("llmguard").joinpath("policy_default.toml").read_text(encoding="utf-8")
-    return tuple(tomllib.loads(text)["rules"])
+    def _asked(self, activation: Activation) -> Iterator[Rule]:
+        """The rules in order, without groups of which none holds and none errs."""
+        for group, several in self._groups:
+            if several is None or not several.none(activation):
+                yield from group
 
-
-def _requirement(name: str, raw: Mapping[str, Any]) -> Requirement:
-    more: dict[str, Any] = {key: raw[key] for key in (*_TIMES, *_LATER) if key in raw}
-    for key, value in more.items():
-        least, most = {**_TIMES, **_LATER}[key]
-        if type(value) is not int or not least <= value <= most:
-            raise ConfigError(f"policy rule {name!r}: {key} is {least} to {most} seconds")
-    more |= {key: _group(name, key, raw[key]) for key in _GROUPS if key in raw}
-    if ("escalate_to" in raw) != ("escalate_after" in raw):
-        raise ConfigError(f"policy rule {name!r}: escalate_after and escalate_to go together")
-    return Requirement(_wanted(name, raw), **more)
-
-
-def _wanted(name: str, raw: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
-    """How many of which groups: ``groups = { reviewers = 1, legal = 1 }``, or ``group`` and ``quorum`` for one."""
-    if "groups" in raw and ("group" in raw or "quorum" in raw):
-        raise ConfigError(f"policy rule {name!r}: groups says it all; group and quorum are for one group")
-    wanted = raw.get("groups", {raw.get("group", "reviewers"): raw.get("quorum", 1)})
-    if not isinstance(wanted, Mapping) or not wanted:
-        raise ConfigError(f"policy rule {name!r}: groups names groups and how many people of each")
-    for group, count in wanted.items():
-        _group(name, "group", group)
-        if type(count) is not int or not 1 <= count <= MOST:
-            raise ConfigError(f"policy rule {name!r}: quorum is a number of people, 1 to {MOST}")
-    if sum(wanted.values()) > MOST:
-        raise ConfigError(f"policy rule {name!r}: quorum is a number of people, 1 to {MOST} in all")
-    return tuple(wanted.items())
+    def _decision(
+        self, verdict: Verdict, rule: str, reason: str, needed: Requirement, shadow: Sequence[tuple[str, str]]
+    ) -> Decision:
+        requirement = needed if verdict == "require_approval" else None
+        return Decision(verdict, rule, self.version, reason, requirement, tuple(shadow[:1]))
 
 
-def _group(name: str, key: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"policy rule {name!r}: {key} is the name of a group of people")
-    return value
+def shipped() -> Mapping[str, Any]:
+    """The document of the shipped policy."""
+    text = importlib.resources.files("llmguard.policy").joinpath("default.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
 
 
-def _facts(
-    call: Call, findings: Sequence[tuple[TextPart, Finding]], risk: Risk, unscanned: Sequence[str]
-) -> dict[str, Any]:
-    """What a condition sees: types and counts, never text."""
-    moment = datetime.fromtimestamp(call.received / 1000, UTC)
-    return {
-        "call": {
-            "operation": call.operation.name,
-            "kind": call.operation.kind,
-            "method": call.method,
-            "rendered": call.operation.rendered,
-            "bytes": len(call.body.raw),
-            "unscanned": list(unscanned),
-        },
-        "principal": {
-            "id": call.principal.id,
-            "kind": call.principal.kind,
-            "name": call.principal.name,
-            "human": call.principal.human or "",
-            "accountable": call.principal.accountable,
-        },
-        "destination": {"name": call.destination.name, "trust": call.destination.trust},
-        "risk": {"inherent": risk.inherent, "residual": risk.residual},
-        "findings": [
-            {
-                "type": f.type,
-                "category": f.category,
-                "severity": f.severity,
-                "confidence": f.confidence,
-                "place": part.place,
-                "origin": part.origin,
-                "redactable": part.redactable,
-            }
-            for part, f in findings
-        ],
-        "time": {"hour": moment.hour, "weekday": moment.isoweekday()},
-    }
+def _grouped(rules: Sequence[Rule]) -> Iterator[tuple[Sequence[Rule], Several | None]]:
+    for i in range(0, len(rules), TOGETHER):
+        group = rules[i : i + TOGETHER]
+        yield group, Several([r.condition for r in group]) if len(group) > 1 else None
+
+
+def _weighed(overrides: Mapping[str, Any] | None) -> Any:
+    if overrides is not None and not isinstance(overrides, Mapping):
+        raise ConfigError("weights of a policy are tables of numbers: [weights.severity]")
+    return weights(overrides)
+
+
+def _raw(_: Found) -> str:
+    return ""
+
+
+def _said(rule: Rule, activation: Activation) -> str:
+    """What a rule in shadow mode would have decided; "" if it does not hold."""
+    try:
+        return rule.verdict if rule.condition.holds(activation) else ""
+    except GuardUnavailable:
+        return "error"

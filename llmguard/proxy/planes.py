@@ -1,4 +1,6 @@
-"""The planes of an open guard, and what runs beside: checkpoints, the sweep of approvals, renewals, the names model."""
+"""The planes of an open guard, and what runs beside: checkpoints, the sweep of approvals, renewals, notifications, the
+names model.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from llmguard import audit
 from llmguard.errors import LLMGuardError
 from llmguard.guard import Guard
 from llmguard.identity import oidc
-from llmguard.proxy.control import control_app, repeats
+from llmguard.notify.worker import Worker
+from llmguard.proxy.control import Pages, control_app, repeats
 from llmguard.proxy.data import DataPlane
 from llmguard.proxy.front import Plane
 from llmguard.proxy.renewal import Renewals
@@ -25,10 +28,13 @@ SWEEP = 15
 
 
 @contextlib.asynccontextmanager
-async def planes(guard: Guard) -> AsyncIterator[tuple[Plane, Plane]]:
-    """The ASGI applications of the data plane and of the control plane, while the block runs."""
+async def planes(guard: Guard, pages: Pages | None = None, setup: str = "") -> AsyncIterator[tuple[Plane, Plane]]:
+    """The ASGI applications of the data plane and of the control plane with its ``pages``, while the block runs.
+
+    ``setup``: the token that makes the first person.
+    """
     renewals = Renewals(guard.store, guard.vault, oidc.providers(guard.settings), guard.settings.membership_ttl)
-    beside = [asyncio.ensure_future(work) for work in (_sweep(guard), renewals.run())]
+    beside = [asyncio.ensure_future(work) for work in (_sweep(guard), renewals.run(), _worker(guard).run())]
     checkpoints = audit.Checkpointer(
         guard.store,
         guard.vault.keyring,
@@ -41,12 +47,26 @@ async def planes(guard: Guard) -> AsyncIterator[tuple[Plane, Plane]]:
         async with session(guard.settings) as http:
             with checkpoints:
                 control = control_app(
-                    guard.store, guard.vault, guard.approvals, guard.settings, revise=guard.revise, room=guard.room
+                    *(guard.store, guard.vault, guard.approvals, guard.settings),
+                    revise=guard.revise,
+                    room=guard.room,
+                    pages=pages,
+                    setup=setup,
                 )
                 yield DataPlane(guard, http), control
     finally:
         for task in beside:
             task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+
+
+def _worker(guard: Guard) -> Worker:
+    """What carries the outbox to the channels."""
+    settings = guard.settings
+    return Worker(
+        *(guard.store, guard.vault, guard.approvals, settings.channels, settings.tenant),
+        redact=lambda text: guard.redact(text).text,
+    )
 
 
 async def _sweep(guard: Guard) -> None:

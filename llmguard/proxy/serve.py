@@ -22,6 +22,7 @@ from llmguard.proxy.protocol import Protocol
 
 if TYPE_CHECKING:
     from llmguard.guard import Guard
+    from llmguard.proxy.control import Pages
 
 DRAIN = 10
 """Seconds that running answers get when the server stops."""
@@ -50,14 +51,23 @@ def listener(host: str, port: int) -> socket.socket:
     return sock
 
 
-def serve(settings: Settings, ready: Callable[[Guard], None] | None = None) -> None:
-    """Runs until SIGINT or SIGTERM; answers under way get ``DRAIN`` seconds. ``ready`` gets the open guard."""
+def serve(
+    settings: Settings, ready: Callable[[Guard], None] | None = None, pages: Pages | None = None, setup: str = ""
+) -> None:
+    """Runs until SIGINT or SIGTERM; answers under way get ``DRAIN`` seconds. ``ready`` gets the open guard.
+
+    ``pages``: those of the control plane. ``setup``: the token that makes the first person.
+    """
     sockets = listener(settings.host, settings.port), listener(settings.host, settings.control_port)
-    asyncio.run(_serve(settings, sockets, ready))
+    asyncio.run(_serve(settings, sockets, ready, pages, setup))
 
 
 async def _serve(
-    settings: Settings, sockets: tuple[socket.socket, socket.socket], ready: Callable[[Guard], None] | None
+    settings: Settings,
+    sockets: tuple[socket.socket, socket.socket],
+    ready: Callable[[Guard], None] | None,
+    pages: Pages | None,
+    setup: str,
 ) -> None:
     def opened() -> Guard:
         from llmguard.guard import Guard  # loads most of what there is to load: /healthz answers meanwhile
@@ -66,7 +76,7 @@ async def _serve(
         guard.sweep()
         return guard
 
-    async with running(opened, *sockets) as (guard, stop):
+    async with running(opened, *sockets, pages, setup) as (guard, stop):
         loop = asyncio.get_running_loop()
         for s in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(s, stop.set)
@@ -78,7 +88,11 @@ async def _serve(
 
 @contextlib.asynccontextmanager
 async def running(
-    opened: Callable[[], Guard], data: socket.socket, control: socket.socket
+    opened: Callable[[], Guard],
+    data: socket.socket,
+    control: socket.socket,
+    pages: Pages | None = None,
+    setup: str = "",
 ) -> AsyncIterator[tuple[Guard, asyncio.Event]]:
     """Both planes, while the block runs. ``opened`` makes the guard, in a thread. The event asks for the end."""
     stop = asyncio.Event()
@@ -91,7 +105,7 @@ async def running(
         guard = await asyncio.to_thread(opened)
         from llmguard.proxy.planes import planes
 
-        async with planes(guard) as (fronts[0].plane, fronts[1].plane):
+        async with planes(guard, pages, setup) as (fronts[0].plane, fronts[1].plane):
             try:
                 yield guard, stop
             finally:

@@ -1,106 +1,99 @@
 """Leakage risk of a call: a saturating sum of explained parts, 0-100, as written and as it would leave.
 
-``risk = 100 · (1 − e^(−s/60))`` over a sum ``s`` of terms, each monotone in the findings and independent of their
-order. The reasons carry the share of every term, so that they add up to the figure. A distinct value counts once,
-with its most severe finding. Redaction never raises it: a redacted value keeps a twentieth of its weight.
+``risk = 100 · (1 − e^(−s/scale))`` over a sum ``s`` of terms: what was found (severity × confidence of each distinct
+value), how much of it (people, lines, text), how it singles a person out, what nobody looked into, what hides, and in
+training data what would be learnt by heart; times where it goes and what is done there.
 
-Terms that are not assessed yet, or that nothing speaks for, stand in the reasons with zero points, by name.
+Invariants: bounded; monotone in the findings; independent of their order; never raised by redaction; the points of the
+reasons add up to the inherent figure, what is ``left`` of them to the residual one. A term that nothing speaks for
+stands in the reasons with zero points, by name. It holds no value: it knows kinds and counts.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 
-from llmguard.model import EVASION, Call, Category, Kind, Reason, Risk, Severity, Trust
+from llmguard.facts import Facts, Found
+from llmguard.model import Kind, Reason, Risk, Trust
+from llmguard.risk import words
+from llmguard.risk.tally import StyleOf, Tally, people
+from llmguard.risk.terms import TERMS, Term, of_findings, of_the_rest, tokens_of
+from llmguard.risk.weights import Weights, weights
 
-SEVERITY: dict[Severity, float] = {"low": 4, "medium": 10, "high": 25, "critical": 45}
-"""Points of one distinct value, before confidence."""
-TRUST: dict[Trust, float] = {"internal": 0.3, "contract": 0.7, "public": 1.0}
-KIND: dict[Kind, float] = {
-    "inference": 1.0,
-    "stored": 1.3,
-    "training": 1.8,
-    "administration": 1.0,
-    "action": 1.0,
-    "unknown": 1.8,
-}
-SCALE = 60.0
-UNSCANNED = 15.0
-"""Points of one kind of content that nobody looked into."""
-REDACTED_WEIGHT = 0.05
-NOT_ASSESSED = {
-    "volume": "tokens, rows and people are not counted",
-    "uniqueness": "how rare the data is was not assessed",
-    "memorization": "repeats in training data are not counted",
-    "evasion": "nothing is hidden behind more than is looked through",
-}
+__all__ = ["TERMS", "StyleOf", "Weights", "assess", "people", "weights"]
+
+_SILENT = tuple((name, Reason(name, 0.0, text)) for name, text in TERMS.items())
 
 
-@dataclass(frozen=True, slots=True)
-class Exposure:
-    """One distinct value that was found: its identity (a placeholder), and whether it leaves redacted."""
+def assess(facts: Facts, weigh: Weights | None = None, style: StyleOf | None = None) -> Risk:
+    """Inherent and residual risk of a call.
 
-    identity: str
-    type: str
-    category: Category
-    severity: Severity
-    confidence: float
-    redacted: bool
-
-
-def assess(call: Call, exposures: Sequence[Exposure], unscanned: Sequence[str] = ()) -> Risk:
-    """Inherent and residual risk of ``call`` with the values found in it, and kinds of content nobody looked into."""
-    return assess_in(exposures, call.destination.trust, call.operation.kind, unscanned)
+    ``style`` says how a finding leaves; default: what can be redacted leaves as a placeholder.
+    """
+    weigh = weigh or weights()
+    if not facts.found:
+        unscanned = tuple(sorted(set(facts.unscanned))) if facts.unscanned else ()
+        return _without_findings(tokens_of(facts), unscanned, facts.trust, facts.kind, weigh)
+    tally = Tally(facts.found, weigh, style or _as_placeholder)
+    terms = [*of_findings(facts, tally, weigh), *of_the_rest(tokens_of(facts), facts.unscanned, weigh)]
+    return _risk(terms, facts.trust, facts.kind, weigh, _summary(facts, tally))
 
 
-def assess_in(exposures: Sequence[Exposure], trust: Trust, kind: Kind, unscanned: Sequence[str] = ()) -> Risk:
-    """The same without a call: values, where they go, what is done there."""
-    hidden = UNSCANNED * len(set(unscanned))
-    worst: dict[str, Exposure] = {}
-    for e in exposures:
-        known = worst.get(e.identity)
-        if known is None or (_points(e), not e.redacted) > (_points(known), not known.redacted):
-            worst[e.identity] = e
-    leaving = {e.identity for e in exposures if not e.redacted}
-    ordered = [worst[i] for i in sorted(worst)]
-    factor = TRUST[trust] * KIND[kind]
-    inherent = math.fsum([hidden, *(_points(e) for e in ordered)])
-    residual = math.fsum([hidden, *(_points(e) * (1 if e.identity in leaving else REDACTED_WEIGHT) for e in ordered)])
-    total = _saturated(inherent * factor)
-    return Risk(round(total), round(_saturated(residual * factor)), _reasons(ordered, hidden, total, trust, kind))
+@lru_cache(2048)
+def _without_findings(tokens: int, unscanned: tuple[str, ...], trust: Trust, kind: Kind, weigh: Weights) -> Risk:
+    """Most calls, so it is kept ready: tokens are estimated to two figures, and there are few kinds and uses."""
+    summary = words.summary((), 0, unscanned, words.destined(trust, kind), "")
+    return _risk(list(of_the_rest(tokens, unscanned, weigh)), trust, kind, weigh, summary)
 
 
-def _points(e: Exposure) -> float:
-    return SEVERITY[e.severity] * e.confidence
+def _risk(terms: Sequence[Term], trust: Trust, kind: Kind, weigh: Weights, summary: str) -> Risk:
+    factors = weigh.trust[trust], weigh.use[kind], weigh.scale
+    written, leaving = _Curve([t[1] for t in terms], *factors), _Curve([t[2] for t in terms], *factors)
+    a_point, a_point_left = written.a_point, leaving.a_point
+    reasons = [Reason(name, a_point * points, text, a_point_left * left) for name, points, left, text in terms]
+    present = {t[0] for t in terms}
+    reasons += [reason for name, reason in _SILENT if name not in present]
+    if terms:
+        reasons.append(_factor("where", written.where, leaving.where, f"sent {words.destined(trust)}"))
+        reasons.append(_factor("use", written.use, leaving.use, words.USES[kind]))
+    return Risk(round(written.total), round(leaving.total), tuple(reasons), summary)
 
 
-def _saturated(s: float) -> float:
-    return 100 * (1 - math.exp(-s / SCALE))
+def _as_placeholder(found: Found) -> str:
+    return "placeholder" if found.redactable else ""
 
 
-def _reasons(
-    exposures: Sequence[Exposure], hidden: float, total: float, trust: Trust, kind: Kind
-) -> tuple[Reason, ...]:
-    """Shares of ``total``: what was found at a public provider's plain inference, then what place and use change."""
-    base = math.fsum([hidden, *(_points(e) for e in exposures)])
-    reasons = [Reason(term, 0.0, text) for term, text in NOT_ASSESSED.items()]
-    if not base:
-        return tuple(reasons)
-    per_type = Counter(e.type for e in exposures)
-    plain = _saturated(base)
-    placed = _saturated(base * TRUST[trust])
-    if hidden:
-        reasons.insert(0, Reason("unscanned", plain * hidden / base, "a part of the call could not be looked into"))
-    for type_, count in sorted(per_type.items()):
-        share = math.fsum(_points(e) for e in exposures if e.type == type_) / base
-        if type_ == EVASION:
-            reasons = [r for r in reasons if r.term != "evasion"]
-            reasons.append(Reason("evasion", plain * share, f"{count} × hidden behind more than is looked through"))
-        else:
-            reasons.insert(0, Reason("what", plain * share, f"{count} × {type_}"))
-    reasons.append(Reason("where", placed - plain, f"sent to a provider of the kind: {trust}"))
-    reasons.append(Reason("use", total - placed, f"what happens to it there: {kind}"))
-    return tuple(reasons)
+class _Curve:
+    """The saturation of a sum. ``a_point`` of it is worth so much of the risk at a public provider's inference;
+    ``where`` and ``use`` are what the destination and the use change of that; ``total`` is the risk.
+    """
+
+    __slots__ = ("a_point", "total", "use", "where")
+
+    def __init__(self, parts: list[float], trust: float, use: float, scale: float) -> None:
+        s = math.fsum(parts)
+        plain = 100 * -math.expm1(-s / scale)
+        placed = 100 * -math.expm1(-s * trust / scale) if trust != 1 else plain
+        self.total = 100 * -math.expm1(-s * trust * use / scale) if use != 1 else placed
+        self.a_point = plain / s if s else 0.0
+        self.where, self.use = placed - plain, self.total - placed
+
+
+def _factor(name: str, points: float, left: float, text: str) -> Reason:
+    return Reason(name, points, text, left) if points or left else _neutral(name, text)
+
+
+@lru_cache(64)
+def _neutral(name: str, text: str) -> Reason:
+    return Reason(name, 0.0, text)
+
+
+def _summary(facts: Facts, tally: Tally) -> str:
+    """One sentence for whoever decides: how many people, what, where to, and whether it leaves as it is."""
+    leaves = "; in part redacted" if tally.open else "; all of it redacted"
+    leaves = "; as written" if tally.open == len(facts.found) else leaves
+    unscanned = tuple(sorted(set(facts.unscanned))) if facts.unscanned else ()
+    counts = tuple([(t, len(values), tally.severity[t]) for t, values in tally.values.items()])
+    return words.summary(counts, tally.written.heads, unscanned, words.destined(facts.trust, facts.kind), leaves)

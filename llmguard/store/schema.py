@@ -96,7 +96,8 @@ CREATE TABLE approval_audience (
 ) WITHOUT ROWID;
 CREATE INDEX approval_audience_by_state ON approval_audience (tenant, name, state, id);
 CREATE TABLE approval_payloads (
-  tenant TEXT NOT NULL, id TEXT NOT NULL, salt BLOB, proposal BLOB, egress BLOB, original BLOB, -- the large ones last
+  tenant TEXT NOT NULL, id TEXT NOT NULL, salt BLOB, proposal BLOB, justification BLOB,
+  egress BLOB, original BLOB, -- the large ones last
   PRIMARY KEY (tenant, id)
 );
 CREATE TABLE approval_answers (
@@ -134,6 +135,21 @@ CREATE TABLE policies (
   tenant TEXT PRIMARY KEY, version TEXT NOT NULL, source TEXT NOT NULL, created INTEGER NOT NULL,
   attestation TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE policy_versions (
+  tenant TEXT NOT NULL, version TEXT NOT NULL, source TEXT NOT NULL, created INTEGER NOT NULL,
+  attestation TEXT NOT NULL,
+  PRIMARY KEY (tenant, version)
+) WITHOUT ROWID;
+CREATE TABLE calls ( -- what was decided, in kinds and counts, until calls_kept is over
+  tenant TEXT NOT NULL, id TEXT NOT NULL, principal TEXT NOT NULL, verdict TEXT NOT NULL, rule TEXT NOT NULL,
+  policy TEXT NOT NULL, inherent INTEGER NOT NULL, residual INTEGER NOT NULL, shadow TEXT NOT NULL, facts BLOB NOT NULL,
+  PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+CREATE TABLE occurrences ( -- which values, by keyed digest, stood in which calls
+  tenant TEXT NOT NULL, digest BLOB NOT NULL, call TEXT NOT NULL,
+  PRIMARY KEY (tenant, digest, call)
+) WITHOUT ROWID;
+CREATE INDEX occurrences_by_call ON occurrences (tenant, call);
 CREATE TABLE repeats (
   tenant TEXT NOT NULL, person TEXT NOT NULL, key TEXT NOT NULL, request TEXT NOT NULL, sealed BLOB NOT NULL,
   created INTEGER NOT NULL,
@@ -143,6 +159,35 @@ CREATE INDEX repeats_by_time ON repeats (created);
 
 CREATE TABLE outbox (
   id TEXT PRIMARY KEY, tenant TEXT NOT NULL, kind TEXT NOT NULL, approval TEXT, body TEXT NOT NULL,
-  created INTEGER NOT NULL, sent INTEGER
+  created INTEGER NOT NULL, sent INTEGER -- when it was handed to the channels that hear it
+) WITHOUT ROWID;
+CREATE INDEX outbox_new ON outbox (id) WHERE sent IS NULL;
+CREATE INDEX outbox_old ON outbox (sent) WHERE sent IS NOT NULL;
+CREATE TABLE deliveries (
+  tenant TEXT NOT NULL, channel TEXT NOT NULL, topic TEXT NOT NULL, event TEXT NOT NULL, kind TEXT NOT NULL,
+  approval TEXT NOT NULL, body TEXT NOT NULL, created INTEGER NOT NULL, due INTEGER NOT NULL, attempts INTEGER NOT NULL,
+  PRIMARY KEY (tenant, channel, topic)
+) WITHOUT ROWID;
+CREATE INDEX deliveries_due ON deliveries (tenant, channel, due, event);
+CREATE TABLE channels (
+  tenant TEXT NOT NULL, name TEXT NOT NULL, owner TEXT NOT NULL, lease INTEGER NOT NULL, failures INTEGER NOT NULL,
+  resumes INTEGER NOT NULL, problem TEXT NOT NULL, delivered INTEGER NOT NULL, lost INTEGER NOT NULL,
+  lost_at INTEGER NOT NULL,
+  PRIMARY KEY (tenant, name)
+) WITHOUT ROWID;
+CREATE TABLE cards (
+  tenant TEXT NOT NULL, channel TEXT NOT NULL, approval TEXT NOT NULL, message TEXT NOT NULL, created INTEGER NOT NULL,
+  PRIMARY KEY (tenant, channel, approval)
+) WITHOUT ROWID;
+CREATE TABLE callbacks (hash TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE links (
+  tenant TEXT NOT NULL, id TEXT NOT NULL, email TEXT NOT NULL, team TEXT NOT NULL, account TEXT NOT NULL,
+  created INTEGER NOT NULL, attestation TEXT NOT NULL,
+  PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX links_by_account ON links (tenant, team, account);
+CREATE UNIQUE INDEX links_by_person ON links (tenant, team, email);
+CREATE TABLE link_codes (
+  hash TEXT PRIMARY KEY, tenant TEXT NOT NULL, email TEXT NOT NULL, expires INTEGER NOT NULL, attestation TEXT NOT NULL
 ) WITHOUT ROWID;
 """

@@ -82,7 +82,7 @@ class Office:
 
     def policy(self, *made: dict[str, Any]) -> None:
         """Puts rules in force, as an approved change would."""
-        guard, change = self.local.guard, PolicyChange(json.dumps(made))
+        guard, change = self.local.guard, PolicyChange(json.dumps({"rules": made}))
         guard.store.transact(lambda tx: rules.apply(tx, guard.vault, TENANT, change, Cause("test")))
 
     def log(self, kind: str = "") -> list[dict[str, Any]]:

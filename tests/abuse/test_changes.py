@@ -19,7 +19,7 @@ from tests.abuse.offices import ANN, BO, CY, DEE, TENANT
 from tests.desks import Desk
 
 EVE = "eve@example.com"
-LOOSE = json.dumps([{"name": "all", "when": "true", "verdict": "allow"}])
+LOOSE = json.dumps({"rules": [{"name": "all", "when": "true", "verdict": "allow"}]})
 
 
 def changes(desk: Desk) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def test_a_favour_for_a_plus_address_of_the_approver_is_a_favour_for_the_approve
 def test_a_changed_file_alone_changes_no_policy(desk: Desk) -> None:
     strict = Policy([{"name": "all", "when": "true", "verdict": "block"}])
     desk.store.transact(lambda tx: rules.adopt(tx, desk.vault, TENANT, strict))
-    loose = Policy(json.loads(LOOSE))
+    loose = Policy.of(json.loads(LOOSE))
     assert desk.store.transact(lambda tx: rules.adopt(tx, desk.vault, TENANT, loose)) == strict.source
 
 

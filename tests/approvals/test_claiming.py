@@ -253,9 +253,10 @@ def test_bytes_swapped_in_the_database_do_not_leave(desk: Desk) -> None:
 
 def test_bytes_sealed_anew_by_the_guards_own_key_do_not_leave_either(desk: Desk) -> None:
     approval = approved(desk)
-    other = replace(desk.request().egress, url="https://elsewhere.example")
+    asked = desk.request()
+    other = replace(asked, egress=replace(asked.egress, url="https://elsewhere.example"))
     desk.store.transact(lambda tx: tx.run("DELETE FROM approval_payloads"))
-    desk.store.transact(lambda tx: record.seal(tx, desk.vault, approval, other, b"", b"salt"))
+    desk.store.transact(lambda tx: record.seal(tx, desk.vault, approval, other, b"salt"))
     with pytest.raises(GuardUnavailable, match="not the approved one"):
         desk.claim(approval)
 

@@ -33,7 +33,7 @@ def test_a_held_call_tells_its_id_and_where_to_look(desk: Desk) -> None:
     error = told(desk, approval)
     assert isinstance(error, errors.ApprovalPending)
     assert error.approval_id == approval.id
-    assert error.approval_url == f"https://guard.example/guard/v1/approvals/{approval.id}"
+    assert error.approval_url == f"https://guard.example/inbox/approvals/{approval.id}"
 
 
 def test_a_retry_learns_of_a_denial_for_ten_minutes_then_asks_anew(desk: Desk) -> None:

@@ -844,7 +844,7 @@ class Life(RuleBasedStateMachine):
                 state, version = self.told[said["approval"]]
                 self.told[said["approval"]] = (state, version + 1)
         assert self.told == {a.id: (a.state, a.version) for a in real}
-        also = ("approval.reminder", "approval.escalated", "approval.break_glass")
+        also = ("approval.reminder", "approval.escalated", "approval.break_glass", "approval.vote")
         sent = self.desk.store.read(lambda tx: tx.all("SELECT approval, kind FROM outbox"))
         assert Counter((r["approval"], r["kind"]) for r in sent if r["kind"] not in also) == self.messages
 

@@ -24,7 +24,7 @@ def test_the_rules_in_force_are_shown(shell: Any) -> None:
     shown = shell(BO)("policy", "show")
     assert "unscanned: require_approval" in shown.out
     assert "version " in shown.out
-    assert "administration" in json.loads(shell(CY)("policy", "show", "--json").out)["rules"][0]["name"]
+    assert "administration" in json.loads(shell(CY)("policy", "show", "--json").out)["policy"]["rules"][0]["name"]
 
 
 def test_rules_are_compared_then_proposed_and_approved_by_somebody_else(shell: Any, file: Path) -> None:

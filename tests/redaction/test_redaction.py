@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmguard import redaction
 from llmguard.errors import GuardUnavailable, UpstreamError
 from llmguard.model import Finding, TextPart, VaultEntry
-from llmguard.redaction import Budget, Restorer, may_return, redact, tags
+from llmguard.redaction import Budget, Restorer, may_return, redact, restore, tags
 from llmguard.vault import Keyring, Vault
 
 VAULT = Vault(Keyring.generate())
@@ -288,8 +287,8 @@ def test_work_does_not_grow_with_the_number_of_entries(monkeypatch: pytest.Monke
     names = [f"{i:010d}".translate(str.maketrans("0123456789", "abcdefghij")) for i in range(2000)]
     many = Restorer([VaultEntry(f"[EMAIL_{tag}]", tag, "EMAIL", "pii", "user") for tag in names])
     tried = []
-    original = redaction._hit
-    monkeypatch.setattr(redaction, "_hit", lambda *a: tried.append(len(a[2])) or original(*a))
+    original = restore.hit_at
+    monkeypatch.setattr(restore, "hit_at", lambda *a: tried.append(len(a[2])) or original(*a))
     assert (
         many.text(f"information about EMAIL_{names[7]} and [EMAIL_{names[8]}]")
         == f"information about {names[7]} and {names[8]}"

@@ -15,14 +15,17 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from llmguard.approvals import Approvals, WaitingRoom
 from llmguard.config import Settings
 from llmguard.errors import LLMGuardError
 from llmguard.identity import oidc
+from llmguard.policy.document import configured
 from llmguard.proxy.control import openapi
 from llmguard.proxy.control.approvals import ApprovalDesk, Revise
 from llmguard.proxy.control.browser import BrowserLogin
+from llmguard.proxy.control.callbacks import CallbackDesk
 from llmguard.proxy.control.endpoints import Endpoint, as_json
 from llmguard.proxy.control.exceptions import ExceptionDesk
 from llmguard.proxy.control.http import Door, crashed, http_error, refused
@@ -33,11 +36,15 @@ from llmguard.proxy.control.powers import PowerDesk
 from llmguard.proxy.control.proof import ProofDesk
 from llmguard.proxy.control.rules import RulesDesk
 from llmguard.proxy.control.sessions import Sessions
+from llmguard.proxy.control.setup import Setup
 from llmguard.proxy.control.units import Units
 from llmguard.store import Store
 from llmguard.vault import Vault
 
-__all__ = ["BASE", "control_app", "endpoints"]
+__all__ = ["BASE", "Pages", "control_app", "endpoints"]
+
+Pages = Callable[[ASGIApp, Settings], ASGIApp]
+"""Makes the pages that people look at (``llmguard.inbox``): a client of these endpoints, and nothing more."""
 
 
 def control_app(
@@ -48,32 +55,43 @@ def control_app(
     *,
     revise: Revise | None = None,
     room: WaitingRoom | None = None,
+    pages: Pages | None = None,
+    setup: str = "",
 ) -> Starlette:
     """The ASGI application of the control plane. Where ``room`` closes, nobody waits here any more either.
 
-    ``revise``: what puts another body in the place of a held call (``Guard.revise``).
+    ``revise``: what puts another body in the place of a held call (``Guard.revise``). ``pages``: what makes the pages
+    below ``/inbox``, of the application whose endpoints they ask. ``setup``: the token that makes the first person.
     """
     units = Units(store, vault, approvals)
     polls = Polls(store, (lambda: room.closed) if room is not None else lambda: False)
-    table = endpoints(units, polls, settings, revise)
-    return Starlette(
+    table = endpoints(units, polls, settings, revise, setup)
+    app = Starlette(
         routes=[Route("/healthz", _healthz), *_routes(units, table)],
         middleware=[Middleware(Door, allowed=settings.allowed_hosts)],
         exception_handlers={LLMGuardError: refused, HTTPException: http_error, Exception: crashed},
     )
+    if pages is not None:
+        shown = pages(app, settings)
+        app.router.routes.extend(Route(path, shown) for path in ("/", "/inbox", "/inbox/{page:path}"))
+    return app
 
 
-def endpoints(units: Units, polls: Polls, settings: Settings, revise: Revise | None = None) -> tuple[Endpoint, ...]:
+def endpoints(
+    units: Units, polls: Polls, settings: Settings, revise: Revise | None = None, setup: str = ""
+) -> tuple[Endpoint, ...]:
     """All that the control plane does."""
     providers = oidc.providers(settings)
     desks = (
         Sessions(units, settings, providers),
         BrowserLogin(units, settings, providers),
+        Setup(units, settings, setup),
         ApprovalDesk(units, polls, settings.checkpoint_folder, revise),
         PowerDesk(units),
         ExceptionDesk(units, settings),
-        RulesDesk(units, settings.rules),
+        RulesDesk(units, configured(settings)),
         PeopleDesk(units),
+        CallbackDesk(units, settings),
         ProofDesk(units),
     )
     table = [endpoint for desk in desks for endpoint in desk.table()]

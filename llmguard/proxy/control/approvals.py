@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from llmguard import identity
-from llmguard.approvals import STATES, evidence, record, standing, view
+from llmguard.approvals import STATES, ballots, evidence, record, standing, view
 from llmguard.approvals.approvals import MAX_PROPOSAL, MAX_REASON, Ballot
+from llmguard.approvals.listing import MOST_COUNTED
 from llmguard.errors import NotFound
 from llmguard.identity import Person, Session
 from llmguard.model import Approval
@@ -33,7 +34,7 @@ from llmguard.proxy.control.endpoints import (
     word,
 )
 from llmguard.proxy.control.polls import Polls
-from llmguard.proxy.control.schemas import EVIDENCE, of, page
+from llmguard.proxy.control.schemas import BOOL, EVIDENCE, INTEGER, STRING, maybe, of, several
 from llmguard.proxy.control.schemas import record as schema
 from llmguard.proxy.control.units import Done, Table, Units
 from llmguard.store import Transaction
@@ -52,12 +53,30 @@ LIST = Fields(
         "state": word(*STATES),
         "subject": word("call", "action", "change", "review"),
         "mine": FLAG,
+        "waiting": {**FLAG, "description": "only what waits for this person's vote"},
+        "open": {**FLAG, "description": "only what people can still change"},
+        "operation": text(100, "a part of the operation's name"),
+        "requester": text(320, "a part of the name of the human, the key or the caller"),
+        "type": text(64, "a part of the name of a type that was found"),
+        "risk": number(0, 100, "at least, as written or as it would leave"),
+        "text": text(200, "words that all occur in id, digest, operation, destination, rule or requester"),
+        "counts": {**FLAG, "description": "also how many wait for this person's vote"},
         "prefix": ID,
         "cursor": ID,
         "limit": LIMIT,
         "wait": _WAIT,
     },
-    frozenset({"state", "subject", "mine", "prefix", "cursor", "limit", "wait"}),
+    frozenset(
+        ("state", "subject", "mine", "waiting", "open", "operation", "requester", "type", "risk", "text", "counts")
+        + ("prefix", "cursor", "limit", "wait")
+    ),
+)
+_FILTERS = ("state", "subject", "prefix", "operation", "requester", "type", "risk", "text")
+"""Parameters of a list that are passed on as they are."""
+LISTED = schema(
+    approvals=several(of("Summary")),
+    next=maybe(STRING),
+    counts=maybe(schema(waiting=INTEGER, more={**BOOL, "description": "there are more than were counted"})),
 )
 _RANGE = {"full": FLAG, "offset": number(0, 2**31), "length": number(1, 4 * view.SHOWN)}
 SHOW = Fields(_RANGE, frozenset(_RANGE))
@@ -97,7 +116,7 @@ class ApprovalDesk:
 
     def table(self) -> Table:
         one, summary, proposed = "/approvals/{id}", {200: of("Summary")}, {200: of("Proposed"), 202: of("Proposed")}
-        listed = {200: page("approvals", of("Summary")), 304: None}
+        listed = {200: LISTED, 304: None}
         looks = (
             Endpoint(
                 "GET",
@@ -226,19 +245,20 @@ class ApprovalDesk:
 
     def _page(self, tx: Transaction, who: Person, query: dict[str, Any]) -> dict[str, Any]:
         approvals = self._units.approvals
-        found, following = approvals.list(
-            tx,
-            who.tenant,
-            person=who,
-            state=query.get("state"),
-            subject=query.get("subject"),
-            mine=bool(query.get("mine")),
-            cursor=query.get("cursor", "").upper() or None,
-            prefix=query.get("prefix", ""),
-            limit=query.get("limit", PAGE),
-        )
+        wanted: dict[str, Any] = {name: query[name] for name in _FILTERS if name in query}
+        wanted |= {"cursor": query.get("cursor", "").upper() or None, "limit": query.get("limit", PAGE)}
+        wanted |= {"open": tx.now} if query.get("open") else {}
+        if query.get("waiting"):
+            found, following = approvals.waiting(tx, who, **wanted)
+        else:
+            found, following = approvals.list(tx, who.tenant, person=who, mine=bool(query.get("mine")), **wanted)
         names = view.names(tx, self._units.vault, found)
-        return {"approvals": [view.summary(tx, approvals, a, names) for a in found], "next": following}
+        shown = [view.summary(tx, approvals, a, names) for a in found]
+        return {"approvals": shown, "next": following, "counts": self._counts(tx, who) if query.get("counts") else None}
+
+    def _counts(self, tx: Transaction, who: Person) -> dict[str, Any]:
+        waiting = self._units.approvals.count_waiting(tx, who)
+        return {"waiting": waiting, "more": waiting >= MOST_COUNTED}
 
     async def show(self, request: Request) -> Response:
         query = http.query(request, SHOW)
@@ -284,20 +304,10 @@ class ApprovalDesk:
         version = http.if_match(request)
 
         def work(tx: Transaction, session: Session) -> Done:
-            who = session.person
-            seen = self._visible(tx, who, request)
-            after = self._units.approvals.vote(
-                tx,
-                who.tenant,
-                seen.id,
-                who,
-                verdict,
-                body["digest"],
-                body.get("reason", ""),
-                version,
-                proposal=proposal,
-                authenticated=session.auth_time,
+            said = ballots.Ballot(
+                verdict, body["digest"], body.get("reason", ""), version, proposal, session.auth_time
             )
+            after = ballots.cast(tx, self._units.approvals, session.person, http.id_of(request), said)
             return Done(self._units.summary(tx, after))
 
         return await self._units.act_once(request, work)
@@ -373,8 +383,4 @@ class ApprovalDesk:
         return http.json(200, await units.show(request, packed))
 
     def _visible(self, tx: Transaction, who: Person, request: Request) -> Approval:
-        """Raises NotFound, in the same words for what is not there and for what is not this person's to see."""
-        approval = self._units.approvals.get(tx, who.tenant, http.id_of(request))
-        if not self._units.approvals.may_see(tx, approval, who):
-            raise NotFound("there is no such approval: llmguard approvals list shows them")
-        return approval
+        return ballots.visible(tx, self._units.approvals, who, http.id_of(request))

@@ -1,10 +1,10 @@
-"""BrowserLogin: from the command line through the browser to an identity provider, and back.
+"""BrowserLogin: from the command line or a page of ours through the browser to an identity provider, and back.
 
-The command line opens the start with a challenge and its port; the provider sends the browser to the callback, and that
-sends it to the command line with a one-time code that only the holder of the challenge's verifier can trade.
+The command line opens the start with a challenge and its port, a page without one; the provider sends the browser to the
+callback, and that sends it back with a one-time code that only the holder of the challenge's verifier can trade.
 It keeps nothing: a login under way lies sealed in the browser's cookie, bound to its ``state``, so an answer that
 another browser asked for, or another provider gives, is refused. Invariant: a browser is only ever sent to a configured
-provider or to its own machine.
+provider, to its own machine or to our own page.
 """
 
 from __future__ import annotations
@@ -36,18 +36,20 @@ from llmguard.proxy.control.units import Table, Units
 from llmguard.store import Transaction
 
 COOKIE = "llmguard_login"
+PAGE = "/inbox/login/return"
+"""Where a login that began on a page ends."""
 LOGIN_MS = 10 * 60 * 1000
 """How long a person may take at the provider."""
 _THREADS = 4
 """Providers are asked by these, so that a slow one keeps nobody from looking at approvals."""
 _START = Fields(
     {
-        "port": number(1024, 65535, "where the command line listens on this machine"),
+        "port": number(1024, 65535, "where the command line listens on this machine; without, back to the inbox"),
         "challenge": pattern("[A-Za-z0-9_-]{43}", "the S256 challenge of the command line: llmguard login"),
         "provider": text(32),
         "max_age": number(0, 12 * 3600, "seconds since the oldest login there that counts"),
     },
-    frozenset({"provider", "max_age"}),
+    frozenset({"port", "provider", "max_age"}),
 )
 _ANSWER = {name: text(4096) for name in ("code", "state", "iss", "error")}
 _BACK = Fields(_ANSWER, frozenset(_ANSWER))
@@ -80,7 +82,7 @@ class BrowserLogin:
                 "GET",
                 "/login/start",
                 self.start,
-                "Sends a browser to an identity provider, for the command line that listens at `port`.",
+                "Sends a browser to an identity provider, for the command line that listens at `port`, or for the inbox.",
                 {303: None},
                 query=_START,
                 refusals=(404,),
@@ -105,7 +107,7 @@ class BrowserLogin:
     async def start(self, request: Request) -> Response:
         """Sends the browser to the provider. ``max_age``: the oldest login there that counts, 0 for a new one."""
         query = http.query(request, _START)
-        port, challenge, max_age = query["port"], query["challenge"], query.get("max_age")
+        port, challenge, max_age = query.get("port"), query["challenge"], query.get("max_age")
         provider, now = self._provider(query.get("provider")), await self._now()
         url, begun = await self._ask(lambda: provider.start(now, max_age))
         answer = _to(url)
@@ -116,14 +118,15 @@ class BrowserLogin:
         return answer
 
     async def callback(self, request: Request) -> Response:
-        """The browser comes back. What went wrong at the provider is told to the command line, which waits."""
+        """The browser comes back. What went wrong at the provider is told to the command line or page that waits."""
         begun, port, challenge = await self._begun(request)
         try:
             word = await self._word(request, begun)
             told = {"code": await self._handed_over(word, challenge)}
         except LLMGuardError as e:
             told = {"error": e.message}
-        answer = _to(f"http://127.0.0.1:{port}/?{urlencode({**told, 'challenge': challenge})}")
+        back = PAGE if port is None else f"http://127.0.0.1:{port}/"
+        answer = _to(f"{back}?{urlencode({**told, 'challenge': challenge})}")
         answer.delete_cookie(COOKIE, path=CALLBACK, secure=self._secure, httponly=True)
         return answer
 
@@ -155,7 +158,7 @@ class BrowserLogin:
 
         return await asyncio.wrap_future(self._units.store.submit(work, durable=True))
 
-    async def _begun(self, request: Request) -> tuple[Started, int, str]:
+    async def _begun(self, request: Request) -> tuple[Started, int | None, str]:
         """The login that this browser began, if the answer is to it. Raises InvalidRequest."""
         state = request.query_params.get("state", "")
         unknown = InvalidRequest("this browser began no such login, or more than ten minutes ago: llmguard login")
@@ -164,7 +167,7 @@ class BrowserLogin:
             kept = json.loads(self._units.vault.open(self._tenant, "login", state, sealed))
         except (ValueError, GuardUnavailable):
             raise unknown from None
-        port, challenge = int(kept.pop("port")), str(kept.pop("challenge"))
+        port, challenge = kept.pop("port"), str(kept.pop("challenge"))
         begun = Started(**kept)
         if begun.provider != request.path_params["provider"] or begun.provider not in self._providers:
             raise unknown

@@ -19,6 +19,8 @@ from llmguard.proxy.gate import host_allowed, origin_allowed
 
 log = logging.getLogger("llmguard")
 MAX_QUERY = 8192
+BACKGROUND = "x-llmguard-background"
+"""Header of a look that no person asked for, such as a page's next long poll: a session is not kept alive by it."""
 _ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{1,26}")
 _HEADERS = (
     (b"cache-control", b"no-store"),
@@ -126,7 +128,8 @@ async def crashed(_: Request, error: Exception) -> Response:
 
 
 class Door:
-    """Refuses unknown Host names and foreign Origins (DNS rebinding, browsers) and forbids caching of every answer."""
+    """Refuses unknown Host names and foreign Origins (DNS rebinding, browsers), and forbids caching and all that a
+    browser could load or run; pages say themselves what of that they need."""
 
     def __init__(self, app: ASGIApp, allowed: tuple[str, ...]) -> None:
         self._app = app
@@ -138,7 +141,9 @@ class Door:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                said = {name for name, _ in message.get("headers", ())}
+                ours = [pair for pair in _HEADERS if pair[0] not in said]
+                message["headers"] = [*message.get("headers", ()), *ours]
             await send(message)
 
         app = self._refusal(Request(scope)) or self._app

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -12,41 +12,42 @@ from starlette.responses import Response
 from llmguard.approvals import rules
 from llmguard.approvals.rules import MAX_SOURCE, PolicyChange
 from llmguard.identity import Person, Session
-from llmguard.policy import Policy
+from llmguard.policy import MAX_RULES, MODES, Policy
 from llmguard.proxy.control import http
-from llmguard.proxy.control.endpoints import Endpoint, Fields, items
-from llmguard.proxy.control.schemas import HEX, maybe, of, record, several
+from llmguard.proxy.control.endpoints import Endpoint, Fields, items, word
+from llmguard.proxy.control.schemas import HEX, maybe, of, record
 from llmguard.proxy.control.units import Done, Table, Units
 from llmguard.store import Transaction
 
-_RULE: Mapping[str, Any] = {"type": "object"}
-RULES = Fields({"rules": items(_RULE, 1000)}, most=4 * MAX_SOURCE)
+_TABLE: Mapping[str, Any] = {"type": "object"}
+_MORE = {"styles": _TABLE, "weights": _TABLE, "mode": word(*MODES)}
+POLICY = Fields({"rules": items(_TABLE, MAX_RULES), **_MORE}, frozenset(_MORE), most=4 * MAX_SOURCE)
 
 
 class RulesDesk:
-    """Endpoints of the policy. ``file``: the rules of the configuration, None for the shipped ones."""
+    """Endpoints of the policy. ``file``: the policy of the configuration."""
 
-    def __init__(self, units: Units, file: Sequence[Mapping[str, Any]] | None) -> None:
+    def __init__(self, units: Units, file: Policy) -> None:
         self._units = units
-        self._file = Policy(file)
+        self._file = file
 
     def table(self) -> Table:
-        shown = record(version=HEX, rules=several(_RULE), pending=maybe(HEX))
+        shown = record(version=HEX, policy=_TABLE, pending=maybe(HEX))
         return (
             Endpoint(
                 "GET",
                 "/policy",
                 self.show,
-                "The rules in force, and the version of the configuration's if it is another: that one is pending.",
+                "The policy in force, and the version of the configuration's if it is another: that one is pending.",
                 {200: shown},
             ),
             Endpoint(
                 "POST",
                 "/policy",
                 self.propose,
-                "Asks that other rules are put in force.",
+                "Asks that another policy is put in force.",
                 {200: of("Proposed"), 202: of("Proposed")},
-                body=RULES,
+                body=POLICY,
                 headers=("Idempotency-Key",),
                 refusals=(409,),
             ),
@@ -59,13 +60,12 @@ class RulesDesk:
             source = rules.in_force(tx, self._units.vault, who.tenant)
             version = rules.current(tx, who.tenant) if source is not None else self._file.version
             pending = None if version == self._file.version else self._file.version
-            return {"version": version, "rules": json.loads(source or self._file.source), "pending": pending}
+            return {"version": version, "policy": json.loads(source or self._file.source), "pending": pending}
 
         return http.json(200, await self._units.show(request, work))
 
     async def propose(self, request: Request) -> Response:
-        body = await http.form(request, RULES)
-        policy = rules.parsed(json.dumps(body["rules"]))
+        policy = rules.parsed(json.dumps(await http.form(request, POLICY)))
 
         def work(tx: Transaction, session: Session) -> Done:
             return self._units.proposed(

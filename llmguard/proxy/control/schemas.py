@@ -18,8 +18,13 @@ ULID: Schema = {"type": "string", "pattern": "^[0-9A-HJKMNP-TV-Z]{26}$"}
 EMPTY_OR_ULID: Schema = {"type": "string", "pattern": "^([0-9A-HJKMNP-TV-Z]{26})?$"}
 HASH: Schema = {"type": "string", "contentEncoding": "base64", "description": "a SHA-256 hash"}
 COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
-RISK = {"inherent": {"type": "integer"}, "residual": {"type": "integer"}}
 PERCENT: Schema = {"type": "integer", "minimum": 0, "maximum": 100}
+NUMBER: Schema = {"type": "number"}
+RISK = {
+    "inherent": PERCENT,
+    "residual": PERCENT,
+    "summary": {"type": "string", "description": "one sentence for whoever decides"},
+}
 
 
 def record(**members: Schema) -> Schema:
@@ -62,7 +67,7 @@ _SUMMARY: dict[str, Schema] = {
     "requirement": of("Requirement"),
     "missing": {**INTEGER, "description": "people who are still wanting"},
     "missing_of": COUNTS,
-    "risk": record(inherent=PERCENT, residual=PERCENT),
+    "risk": record(**RISK),
     "findings": COUNTS,
     "unscanned": several(STRING),
     "advisory": {**BOOL, "description": "the requester could write the guard's database"},
@@ -95,7 +100,8 @@ _EGRESS = record(
 )
 _FULL: dict[str, Schema] = {
     **_SUMMARY,
-    "risk": record(**RISK, reasons=several(record(term=STRING, points={"type": "number"}, text=STRING))),
+    "risk": record(**RISK, reasons=several(record(term=STRING, points=NUMBER, text=STRING, left=NUMBER))),
+    "justification": {**STRING, "description": "why the caller asks, redacted"},
     "votes": several(of("Vote")),
     "excluded": several(STRING),
     "revised_by": EMPTY_OR_ULID,
@@ -204,6 +210,7 @@ COMPONENTS: dict[str, Schema] = {
         created=TIME,
         removed=maybe(TIME),
     ),
+    "Link": record(id=ULID, team=STRING, account=STRING, created=TIME),
     "Entry": record(
         index=INTEGER, id=ULID, time=TIME, kind=STRING, leaf={**STRING, "description": "the leaf: canonical JSON"}
     ),
@@ -216,6 +223,9 @@ def with_members(name: str, **more: Schema) -> Schema:
     return record(**known, **more)
 
 
+OWN_SESSION = record(
+    id=STRING, method=word("code", "oidc", "password"), created=TIME, seen=TIME, expires=TIME, current=BOOL
+)
 LOGIN = with_members("Person", token=text(200), expires=TIME)
 ME = with_members(
     "Person",

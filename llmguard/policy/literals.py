@@ -1,0 +1,153 @@
+"""Literals: what the conditions of a policy compare with what, read from their text.
+
+``check`` looks for words among them that no call can have, and samples are drawn from them. It is a reader, not an
+evaluator: a comparison that it does not see is not looked at, nothing more.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+_TOKENS = re.compile(
+    r"""(?P<space>\s+|//[^\n]*)
+    |(?P<text>[rR]?(?:'''(?:.|\n)*?'''|\"\"\"(?:.|\n)*?\"\"\"|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))
+    |(?P<number>\d+\.\d+(?:[eE][+-]?\d+)?|\d+)
+    |(?P<path>[A-Za-z_]\w*(?:\s*\.\s*[A-Za-z_]\w*)*)
+    |(?P<sign>==|!=|<=|>=|&&|\|\||.)""",
+    re.VERBOSE,
+)
+_COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+_TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_MACROS = ("exists", "exists_one", "all", "filter", "map")
+_METHODS = ("startsWith", "endsWith", "contains", "matches", "size")
+
+Value = str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """``path sign value``: ``risk.residual >= 70``, ``findings.type == "EMAIL"``, ``call.unscanned == "image"``.
+
+    ``sign`` is also the name of a method (``startsWith``), and ``==`` for each member of ``in [...]``.
+    """
+
+    path: str
+    sign: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+
+
+def comparisons(source: str) -> tuple[Comparison, ...]:
+    """What a condition compares, in its order."""
+    tokens = [_Token(m.lastgroup or "", m[0]) for m in _TOKENS.finditer(source) if m.lastgroup != "space"]
+    over = _loops(tokens)
+    return tuple(
+        Comparison(path, c.sign, c.value) for c in _found(tokens) for path in sorted(_paths(c.path, over)) if path
+    )
+
+
+def conjuncts(source: str) -> tuple[Comparison, ...] | None:
+    """The comparisons of a condition that is nothing but comparisons joined by ``&&``; None for any other one.
+
+    Those inside of ``findings.exists(…)`` are about different findings: there are none of them here.
+    """
+    tokens = [_Token(m.lastgroup or "", m[0]) for m in _TOKENS.finditer(source) if m.lastgroup != "space"]
+    found: list[Comparison] = []
+    for part in _split(tokens):
+        if len(part) != 3 or part[1].text not in _COMPARISONS:
+            return None
+        one = next(iter(_found(part)), None)
+        if one is None:
+            return None
+        found.append(one)
+    return tuple(found)
+
+
+def _split(tokens: Sequence[_Token]) -> Iterator[list[_Token]]:
+    part: list[_Token] = []
+    for token in tokens:
+        if token.text == "&&":
+            yield part
+            part = []
+        else:
+            part.append(token)
+    yield part
+
+
+def _loops(tokens: Sequence[_Token]) -> dict[str, set[str]]:
+    """What the names of loops stand for: ``f`` → findings."""
+    over: dict[str, set[str]] = {}
+    for head, opened, name, comma in zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False):
+        root, _, macro = _path(head).rpartition(".")
+        if head.kind == name.kind == "path" and macro in _MACROS and (opened.text, comma.text) == ("(", ","):
+            over.setdefault(name.text, set()).add(root)
+    return over
+
+
+def _paths(path: str, over: dict[str, set[str]]) -> set[str]:
+    head, _, rest = path.partition(".")
+    return {f"{root}.{rest}" if rest else root for root in over[head]} if head in over else {path}
+
+
+def _found(tokens: Sequence[_Token]) -> Iterator[Comparison]:
+    for i, token in enumerate(tokens):
+        before, after = tokens[i - 1 : i], tokens[i + 1 : i + 2]
+        if token.text in _COMPARISONS and before and after:
+            yield from _compared(before[0], token.text, after[0])
+        elif token.text == "in" and before and after:
+            yield from _among(before[0], tokens[i + 1 :])
+        elif token.kind == "path" and after and after[0].text == "(":
+            yield from _called(token, tokens[i + 2 : i + 3])
+
+
+def _compared(left: _Token, sign: str, right: _Token) -> Iterator[Comparison]:
+    for path, literal, turned in ((left, right, sign), (right, left, _TURNED.get(sign, sign))):
+        value = _value(literal)
+        if path.kind == "path" and value is not None:
+            yield Comparison(_path(path), turned, value)
+
+
+def _among(left: _Token, rest: Sequence[_Token]) -> Iterator[Comparison]:
+    """``x in [a, b]``, and ``a in list``."""
+    value = _value(left)
+    if value is not None and rest[0].kind == "path":
+        yield Comparison(_path(rest[0]), "==", value)
+    if left.kind == "path" and rest[0].text == "[":
+        for token in rest[1:]:
+            if token.text == "]":
+                break
+            member = _value(token)
+            if member is not None:
+                yield Comparison(_path(left), "==", member)
+
+
+def _called(token: _Token, argument: Iterable[_Token]) -> Iterator[Comparison]:
+    root, _, method = _path(token).rpartition(".")
+    for literal in argument:
+        value = _value(literal)
+        if root and method in _METHODS and isinstance(value, str):
+            yield Comparison(root, method, value)
+
+
+def _path(token: _Token) -> str:
+    return re.sub(r"\s+", "", token.text)
+
+
+def _value(token: _Token) -> Value | None:
+    if token.kind == "number":
+        return float(token.text) if "." in token.text else int(token.text)
+    if token.kind == "text":
+        try:
+            value = ast.literal_eval(token.text)  # the escapes of CEL that Python lacks are left as they are
+        except (ValueError, SyntaxError):
+            return None
+        return value if isinstance(value, str) else None
+    return None

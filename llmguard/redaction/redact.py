@@ -1,0 +1,101 @@
+"""Redact: findings out, what their style puts in their place in. A part is rewritten in one pass.
+
+Invariant: every finding of a part that can be rewritten is replaced; what cannot be replaced is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from llmguard.redaction.linking import linked
+from llmguard.redaction.mint import Mint
+from llmguard.redaction.restore import Restorer
+
+from llmguard.model import Category, Finding, TextPart, VaultEntry
+from llmguard.vault import Vault
+
+StyleOf = Callable[[str, Category], str]
+"""How values of a type and category are redacted: one of the policy's styles."""
+Misfits = Callable[[Mapping[int, str]], frozenset[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """New texts by part index; one entry per placeholder; findings that stand where nothing can be replaced.
+
+    ``unfit`` are parts that could be replaced, but for a limit of their slot that no placeholder keeps. ``links``: names
+    of people that are shorter forms, and of which whole name.
+    """
+
+    texts: dict[int, str] = field(repr=False)
+    entries: tuple[VaultEntry, ...]
+    exposed: tuple[tuple[TextPart, Finding], ...]
+    unfit: frozenset[int] = frozenset()
+    links: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def redact(
+    vault: Vault,
+    tenant: str,
+    parts: Sequence[TextPart],
+    findings: Sequence[Sequence[Finding]],
+    taken: frozenset[str] = frozenset(),
+    misfits: Misfits | None = None,
+    style: StyleOf | None = None,
+) -> Redaction:
+    """Replaces findings (aligned with ``parts``, sorted, not overlapping) by placeholders of their values.
+
+    ``taken`` are placeholders that other values own. ``misfits`` names the edits that a limit of their slot forbids:
+    these are made with placeholders without brackets, where that fits and comes back, or not at all. Raises
+    GuardUnavailable if no placeholder is free.
+    """
+    texts: dict[int, str] = {}
+    exposed: list[tuple[TextPart, Finding]] = []
+    links = linked(people(parts, findings))
+    mint = Mint(vault, tenant, parts, taken, links)
+    for index, (part, found) in enumerate(zip(parts, findings, strict=True)):
+        if found and part.redactable:
+            texts[index] = _replaced(part, found, mint)
+        else:
+            exposed += [(part, finding) for finding in found]
+    unfit = frozenset(_fitted(texts, parts, findings, mint, misfits)) if misfits else frozenset()
+    exposed += [(replace(parts[i], redactable=False), finding) for i in sorted(unfit) for finding in findings[i]]
+    return Redaction(texts, tuple(mint.entries.values()), tuple(exposed), unfit, links)
+
+
+def _fitted(
+    texts: dict[int, str],
+    parts: Sequence[TextPart],
+    findings: Sequence[Sequence[Finding]],
+    mint: Mint,
+    misfits: Misfits,
+) -> Iterator[int]:
+    """Takes the brackets off where they do not fit, and the edits out that do not fit without. Yields those."""
+    bad = misfits(texts)
+    if not bad:
+        return
+    restorer = Restorer(mint.entries.values())
+    for index in bad:
+        texts[index] = _replaced(parts[index], findings[index], mint, bare=True)
+    lost = {i for i in bad if restorer.text(texts[i], None) != parts[i].text}
+    for index in misfits(texts) | lost:
+        del texts[index]
+        yield index
+
+
+def _replaced(part: TextPart, found: Sequence[Finding], mint: Mint, bare: bool = False) -> str:
+    pieces, end = [], 0
+    for finding in found:
+        value = part.text[finding.start : finding.end]
+        name = mint.placeholder(finding, value, part.origin)
+        pieces += [part.text[end : finding.start], name[1:-1] if bare else name]
+        end = finding.end
+    pieces.append(part.text[end:])
+    return "".join(pieces)
+
+
+def people(parts: Sequence[TextPart], findings: Sequence[Sequence[Finding]]) -> frozenset[str]:
+    """What people are called in a call."""
+    pairs = zip(parts, findings, strict=True)
+    return frozenset(p.text[f.start : f.end] for p, found in pairs for f in found if f.type == "PERSON")
