@@ -32,6 +32,7 @@ BENCHMARKS = {
     "egress": "requests made from the API description with canaries everywhere; fails if one arrives at the provider",
     "fuzz": "texts that nobody thought of, through scan, redact and restore; fails if a property does not hold",
     "people": "names and addresses: missed by language, reliability of confidence, turns of a chat, 64 callers",
+    "risk": "tells serious documents from others? reliability, what is left, what each weight does (--data)",
     "accuracy": "masked and leaked characters on labelled files of your own (--data)",
 }
 
@@ -67,10 +68,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file too")
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each figure (default 2)")
     parser.add_argument(
-        "--plot", type=Path, metavar="FOLDER", help="hotpath, people: write plots (SVG) into this folder"
+        "--plot", type=Path, metavar="FOLDER", help="hotpath, people, risk: write plots (SVG) into this folder"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help='accuracy: JSONL files of {"id","text","spans","label"}'
+        "--data", type=Path, metavar="FOLDER", help='accuracy, risk: JSONL files of {"id","text","spans","label"}'
     )
     parser.add_argument(
         "--engines",

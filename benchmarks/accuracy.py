@@ -62,19 +62,20 @@ def run(options: Namespace) -> list[Row]:
     finders = dict(_finders(options.engines))
     rows: list[Row] = []
     for path in sorted(options.data.glob("*.jsonl")):
-        documents = _documents(path)
+        read = documents(path)
         for name, find in finders.items():
-            rows.append(_row(path.stem, name, documents, find))
+            rows.append(_row(path.stem, name, read, find))
     if not rows:
         raise ValueError(f"{options.data} holds no .jsonl file")
     return rows
 
 
-def _documents(path: Path) -> list[dict[str, Any]]:
-    documents = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not all(isinstance(d.get("text"), str) and "spans" in d for d in documents):
+def documents(path: Path) -> list[dict[str, Any]]:
+    """The labelled documents of a file. Raises ValueError for one that is not as described."""
+    read = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not all(isinstance(d.get("text"), str) and "spans" in d for d in read):
         raise ValueError(f'{path}: every line is {{"id", "text", "spans", "label"}}')
-    return documents
+    return read
 
 
 def _finders(wanted: Sequence[str] | None) -> Iterator[tuple[str, Finder]]:

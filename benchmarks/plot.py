@@ -1,4 +1,4 @@
-"""Plots as SVG without a dependency: lines over logarithmic or plain axes, readable in light and dark."""
+"""Plots as SVG without a dependency: lines over logarithmic or plain axes, and bars; readable in light and dark."""
 
 from __future__ import annotations
 
@@ -27,11 +27,7 @@ def lines(title: str, series: Mapping[str, Points], across: str, up: str, *, log
     horizontal = _Axis(xs, _LEFT, WIDTH - _RIGHT, logarithmic)
     vertical = _Axis(ys, HEIGHT - _BOTTOM, _TOP, logarithmic)
     pieces = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"',
-        f' aria-label="{escape(title)}">',
-        f"<style>{_STYLE}</style>",
-        f'<rect class="paper" width="{WIDTH}" height="{HEIGHT}"/>',
-        _text(_LEFT, 22, title, "title"),
+        *_head(title, HEIGHT),
         *(_vertical_line(horizontal.at(v), v) for v in horizontal.ticks),
         *(_horizontal_line(vertical.at(v), v) for v in vertical.ticks),
         _text((_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 12, across, anchor="middle"),
@@ -51,6 +47,48 @@ def lines(title: str, series: Mapping[str, Points], across: str, up: str, *, log
         pieces.append(f'<circle cx="{WIDTH - _RIGHT + 12}" cy="{end - 4:.1f}" r="4" fill="{colour}"/>')
         pieces.append(_text(WIDTH - _RIGHT + 22, end, name))
     return "\n".join([*pieces, "</svg>"]) + "\n"
+
+
+def bars(title: str, groups: Mapping[str, Sequence[float | None]], names: Sequence[str], across: str) -> str:
+    """A whole SVG document: for each of ``groups`` a bar to the left or right of zero for each of ``names``.
+
+    None draws no bar. ``across`` names the axis with its unit.
+    """
+    most = max((abs(v) for values in groups.values() for v in values if v is not None), default=0.0) or 1.0
+    left, right, thick = 2 * _LEFT, WIDTH - _RIGHT, 9
+    high = thick * len(names) + 8
+    foot = _TOP + high * len(groups)
+    middle, unit = (left + right) / 2, (right - left) / 2 / most
+    step = _step(2 * most)
+    ticks = [step * n for n in range(-int(most / step), int(most / step) + 1)]
+    pieces = [*_head(title, foot + _BOTTOM), _text((left + right) / 2, foot + _BOTTOM - 12, across, anchor="middle")]
+    for tick in ticks:
+        x = middle + tick * unit
+        pieces.append(f'<line class="grid" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{foot}"/>')
+        pieces.append(_text(x, foot + 18, f"{tick:g}", anchor="middle"))
+    for row, (group, values) in enumerate(groups.items()):
+        top = _TOP + row * high + 4
+        pieces.append(_text(left - 8, top + (high - 8) / 2 + 4, group, anchor="end"))
+        for i, value in enumerate(values):
+            if value is not None:
+                start, wide = min(middle, middle + value * unit), max(abs(value * unit), 0.5)
+                place = f'x="{start:.1f}" y="{top + i * thick}" width="{wide:.1f}" height="{thick - 1}"'
+                pieces.append(f'<rect {place} fill="{_COLOURS[i % len(_COLOURS)]}"/>')
+    for i, name in enumerate(names):
+        pieces.append(f'<circle cx="{right + 12}" cy="{_TOP + 16 * i + 8}" r="4" fill="{_COLOURS[i % len(_COLOURS)]}"/>')
+        pieces.append(_text(right + 22, _TOP + 16 * i + 12, name))
+    return "\n".join([*pieces, "</svg>"]) + "\n"
+
+
+def _head(title: str, height: float) -> list[str]:
+    """How a document starts."""
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" role="img"',
+        f' aria-label="{escape(title)}">',
+        f"<style>{_STYLE}</style>",
+        f'<rect class="paper" width="{WIDTH}" height="{height:g}"/>',
+        _text(_LEFT, 22, title, "title"),
+    ]
 
 
 class _Axis:

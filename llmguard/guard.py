@@ -10,10 +10,11 @@ import asyncio
 import getpass
 import logging
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -40,6 +41,7 @@ from llmguard.effects import (
 )
 from llmguard.errors import Conflict, GuardUnavailable, LLMGuardError, RequestTooLarge, UpstreamError
 from llmguard.excepted import Exceptions
+from llmguard.facts import Facts, each
 from llmguard.identity import Person
 from llmguard.model import (
     Approval,
@@ -61,10 +63,10 @@ from llmguard.model import (
 )
 from llmguard.payload import headers as header_rules
 from llmguard.payload import operations
+from llmguard.payload.extract import extract
 from llmguard.pipeline import Kit, guard_call, revise_call
-from llmguard.facts import Facts, each
 from llmguard.policy import Policy
-from llmguard.policy.document import configured
+from llmguard.policy.file import PolicyFile
 from llmguard.redaction import Restorer, redact, tags
 from llmguard.store import Store, Transaction, calls, placeholders, wall_ms
 from llmguard.vault import Keyring, Vault
@@ -159,6 +161,7 @@ class Guard:
             secret_exceptions=self.settings.secret_exceptions,
         )
         self.room = WaitingRoom(self.store)
+        self.file = PolicyFile(self.settings)
         self.kit = Kit(
             self.vault,
             self._in_force(),
@@ -177,7 +180,7 @@ class Guard:
 
     def _in_force(self) -> Policy:
         """The stored policy, which the configuration's becomes only where nobody else has to approve it."""
-        file, tenant = configured(self.settings), self.settings.tenant
+        file, tenant = self.file.policy, self.settings.tenant
         source = self.store.read(lambda tx: rules.in_force(tx, self.vault, tenant))
         if source != file.source:
             source = self.store.transact(lambda tx: rules.adopt(tx, self.vault, tenant, file), durable=True)
@@ -189,6 +192,12 @@ class Guard:
             *(file.version[:12], stored.version[:12]),
         )
         return stored
+
+    def reload(self) -> None:
+        """Takes the policy of the configuration as it stands in its file now: in force, or pending."""
+        policy = self._in_force()
+        if policy.version != self.kit.policy.version:
+            self.kit = replace(self.kit, policy=policy)
 
     def _excepted(self, tx: Transaction) -> Exceptions:
         """The exceptions in force."""
@@ -338,6 +347,26 @@ class Guard:
         for _ in drive(self, flow(), _Nowhere()):
             pass  # nothing is sent, so nothing is answered
         return made[0]
+
+    def sight(self, held: Approval, egress: Egress, body: bytes) -> Mapping[tuple[str, str], int]:
+        """What today's detectors find in the body of a held call, by type and digest of the value, and how often.
+
+        Findings that are excepted by now are none. Raises what is wrong with the body (CallRefused).
+        """
+        base = self.settings.destination
+        path, _, query = egress.url.removeprefix(base.base_url).partition("?")
+        principal = Principal(held.principal, held.tenant, "service", "", held.human)
+        request = Request(egress.method, path, query, egress.headers, body)
+        call = self.call(request, principal, base, egress.account)
+        content = extract(call)
+        scanned = self.perform(Scan(call, content.parts))
+        tag = partial(self.vault.exception, call.tenant)
+        findings, _ = self.kit.exceptions.applied(tag, call, content.parts, content.declared(scanned.findings))
+        counts: Counter[tuple[str, str]] = Counter()
+        for part, found in zip(content.parts, findings, strict=True):
+            for f in found:
+                counts[f.type, self.vault.digest(call.tenant, f.type, part.text[f.start : f.end]).hex()] += 1
+        return counts
 
     @property
     def owner(self) -> str:

@@ -143,6 +143,12 @@ class Vault:
         """32 bytes that name a value of a tenant without revealing it (HMAC-SHA256 under the newest tag key)."""
         return hmac.digest(self.keyring.tag(tenant), f"{type_}\x00{value}".encode(), "sha256")
 
+    def digests(self, tenant: str, type_: str, value: str) -> list[bytes]:
+        """The same under every tag key, the newest first: what the value was named by at any time."""
+        named = f"{type_}\x00{value}".encode()
+        epochs = reversed(range(self.keyring.epochs()))
+        return [hmac.digest(self.keyring.tag(tenant, epoch), named, "sha256") for epoch in epochs]
+
     def placeholder(self, tenant: str, type_: str, value: str, length: int = TAG_LENGTH) -> str:
         """``[TYPE_tag]``: the same value, the same placeholder. A longer ``length`` evades a collision."""
         if not TAG_LENGTH <= length <= MAX_TAG_LENGTH:

@@ -147,14 +147,14 @@ class Plane:
 
 @contextmanager
 def control_plane(
-    desk: Desk, *, revise: Any = None, room: Any = None, pages: Any = None, setup: str = "", **settings: Any
+    desk: Desk, *, revise: Any = None, room: Any = None, pages: Any = None, setup: str = "", bench: Any = None, **settings: Any
 ) -> Iterator[Plane]:
     """The control plane on a free port of the loopback, in a thread."""
     listening = listener("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     known = Settings(**{"data": desk.folder, "control_url": url, **settings})
     plane = (desk.store, desk.vault, desk.approvals, known)
-    app = control_app(*plane, revise=revise, room=room, pages=pages, setup=setup)
+    app = control_app(*plane, revise=revise, room=room, pages=pages, setup=setup, bench=bench)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, http="httptools", lifespan="off"))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()

@@ -201,20 +201,27 @@ class Approvals:
                 "too much of this caller waits for approval already: decide or cancel some of it first"
             )
 
-    def propose(
-        self, tx: Transaction, person: Person, change: Change, human: str | None = None, written: bytes | None = None
+    def propose(  # noqa: PLR0913  one argument for each thing that reviewers are told
+        self,
+        tx: Transaction,
+        person: Person,
+        change: Change,
+        human: str | None = None,
+        written: bytes | None = None,
+        summary: str = "",
     ) -> Approval | None:
         """What a person asks to change: None if it took effect at once, else its approval.
 
         Deactivating oneself and a key for oneself need nobody; everything else needs somebody else. ``human``: who is
         accountable for a principal that gains by it. ``written``: what its reviewers are shown raw, where they ask.
+        ``summary``: what it would do, in a sentence of ours.
         """
         if isinstance(change, KeyChange | PersonChange) and changes.alone(tx, self._vault, person, change):
             identity.apply(tx, self._vault, person.tenant, change, identity.Cause(person.email))
             return None
         if isinstance(change, PolicyChange):
             rules.parsed(change.source)
-        return self.hold(tx, changes.asked(self._vault, person, change, human, written))
+        return self.hold(tx, changes.asked(self._vault, person, change, human, written, summary))
 
     # ----------------------------------------------------------------- what it is worth
 
@@ -587,6 +594,18 @@ class Approvals:
             if entry.placeholder.strip("[]") == placeholder.strip().strip("[]"):
                 return entry
         raise NotFound("there is no such placeholder in this call: copy it from llmguard approvals show")
+
+    def placeholders(self, tx: Transaction, approval: Approval) -> dict[str, str]:
+        """Placeholder → type of those that the guard put into a held call."""
+        return placeholders.issued(tx, approval.tenant, approval.principal, approval.human, approval.id)
+
+    def because(self, tx: Transaction, approval: Approval) -> dict[str, str] | None:
+        """What the rule says that holds it: its reason, and its condition. None where no policy of ours has it."""
+        return rules.words(tx, self._vault, approval.tenant, approval.policy_version, approval.rule)
+
+    def compared(self, tx: Transaction, tenant: str, content: Egress) -> tuple[bytes | None, bytes]:
+        """What is in force of what a change is about, if there is such a thing, and what it would be."""
+        return changes.compared(tx, self._vault, tenant, changes.decode(content.body))
 
     def report(self, tx: Transaction, approval: Approval) -> Answer | None:
         """What an executed action says of itself, for those who may see it; a provider's answer is its caller's."""

@@ -78,10 +78,18 @@ def alone(tx: Transaction, vault: Vault, person: Person, change: Change) -> bool
     return change.email == person.email and before is not None and not change.active and change.groups == before.groups
 
 
-def asked(vault: Vault, person: Person, change: Change, human: str | None = None, written: bytes | None = None) -> Hold:
+def asked(
+    vault: Vault,
+    person: Person,
+    change: Change,
+    human: str | None = None,
+    written: bytes | None = None,
+    summary: str = "",
+) -> Hold:
     """What ``person`` asks somebody else to approve: the change itself. ``human``: who is behind its gainer.
 
-    ``written`` is what reviewers see raw, if that says more than the change.
+    ``written`` is what reviewers see raw, if that says more than the change. ``summary``: what it would do, in a
+    sentence of ours.
     """
     body = encode(change)
     principal = Principal(f"person:{person.email}", person.tenant, "human", person.email, person.email)
@@ -99,7 +107,7 @@ def asked(vault: Vault, person: Person, change: Change, human: str | None = None
         decision=Decision(
             "require_approval", RULE, "built-in", "what may be called and decided changes by two", needed
         ),
-        risk=Risk(0, 0, (Reason("change", 0, "changes who may call or approve, or what needs it"),)),
+        risk=Risk(0, 0, (Reason("change", 0, "changes who may call or approve, or what needs it"),), summary),
         kind="administration",
         excluded=tuple(e for e in (_gains(change), human) if e),
     )
@@ -114,6 +122,22 @@ def _gains(change: Change) -> str | None:
         case DelegationChange(receiver=receiver):
             return receiver
     return None
+
+
+def compared(tx: Transaction, vault: Vault, tenant: str, change: Change) -> tuple[bytes | None, bytes]:
+    """What is in force of what a change is about, and what it would be, as JSON. None: there is no such thing yet."""
+    match change:
+        case PolicyChange(source=source):
+            known = rules.in_force(tx, vault, tenant)
+            return (None if known is None else known.encode()), source.encode()
+        case PersonChange(email=email):
+            person = identity.person(tx, vault, tenant, email)
+            if person is None:
+                return None, encode(change)
+            before = {f.name: getattr(person, f.name) for f in fields(PersonChange)}
+            after = asdict(change) | {"source": change.source or person.source}
+            return json.dumps(before).encode(), json.dumps(after).encode()
+    return None, encode(change)
 
 
 def carry_out(tx: Transaction, vault: Vault, approval: Approval, change: Change) -> None:

@@ -20,12 +20,15 @@ MOST_COUNTED = 1000
 """Approvals that are counted; above it there are more than that."""
 MOST_WORDS = 8
 """Words of a search that are looked for."""
-_KEY_NAME = "coalesce((SELECT name FROM api_keys k WHERE k.tenant = approvals.tenant AND k.id = substr(principal, 5)), '')"
+_KEY_NAME = (
+    "coalesce((SELECT name FROM api_keys k WHERE k.tenant = approvals.tenant AND k.id = substr(principal, 5)), '')"
+)
 _ASKS = f"lower(coalesce(human, '') || ' ' || principal || ' ' || {_KEY_NAME})"
 _SAYS = f"lower(id || ' ' || egress_digest || ' ' || operation || ' ' || destination || ' ' || rule || ' ') || {_ASKS}"
 _RISK = "max(json_extract(risk, '$.inherent'), json_extract(risk, '$.residual'))"
 _TYPE = "EXISTS (SELECT 1 FROM json_each(findings) WHERE instr(lower(key), ?))"
 _OPEN = "state IN ('PENDING', 'APPROVED', 'CHANGES_REQUESTED') AND expires > ?"
+_CLOSED = "NOT (state IN ('PENDING', 'CHANGES_REQUESTED') AND expires > ?)"
 _WAITING = """state = 'PENDING' AND expires > ? AND (human IS NULL OR human <> ?)
 AND NOT EXISTS (SELECT 1 FROM json_each(excluded) WHERE value = ?)
 AND NOT EXISTS (SELECT 1 FROM votes WHERE votes.tenant = approvals.tenant AND approval = id AND votes.human = ?)
@@ -39,7 +42,8 @@ class Filter:
     """What a list shows: one state or subject, ids before the ``cursor`` and with the ``prefix``, at most ``limit``.
 
     ``operation``, ``requester`` and ``type``: a part of the word, in any case. ``risk``: at least, as written or as it
-    leaves. ``text``: words that all occur somewhere. ``open``: what still can change by people, at a time in UTC ms.
+    leaves. ``text``: words that all occur somewhere. ``open``: what still can change by people, at a time in UTC ms;
+    ``closed``: what nobody votes on any more by then.
     """
 
     state: str | None = None
@@ -53,6 +57,7 @@ class Filter:
     risk: int = 0
     text: str = ""
     open: int | None = None
+    closed: int | None = None
 
     def where(self) -> tuple[str, list[Any]]:
         """The condition on what is filed of one tenant, with its parameters but the tenant's."""
@@ -71,6 +76,7 @@ class Filter:
         terms += [(f"{_RISK} >= ?", self.risk)] if self.risk else []
         terms += [(f"instr({_SAYS}, ?)", word) for word in self.text.lower().split()[:MOST_WORDS]]
         terms += [(_OPEN, self.open)] if self.open is not None else []
+        terms += [(_CLOSED, self.closed)] if self.closed is not None else []
         return [term for term, _ in terms], [value for _, value in terms]
 
 
@@ -82,8 +88,10 @@ def page(
     terms, more = wanted.further()
     values: list[Any] = [tenant, *params]
     if names is not None and terms:
-        where += f" AND {_filed()}"
-        values.append(json.dumps(list(names)))
+        places = ", ".join("?" * len(names))
+        own = "f.tenant = approvals.tenant AND f.id = approvals.id"
+        terms = [*terms, f"EXISTS (SELECT 1 FROM approval_audience f WHERE {own} AND f.name IN ({places}))"]  # noqa: S608
+        more = [*more, *names]
     elif names is not None:
         filed = f"SELECT id FROM approval_audience WHERE {where} AND name = ? ORDER BY id DESC LIMIT ?"  # noqa: S608
         union = " UNION ".join([f"SELECT * FROM ({filed})"] * len(names))  # noqa: S608  our own words only
@@ -113,11 +121,6 @@ def count_waiting(tx: Transaction, tenant: str, email: str, groups: Collection[s
 def _own(tx: Transaction, email: str, groups: Collection[str]) -> list[Any]:
     named = json.dumps(sorted(groups))
     return [tx.now, email, email, email, named, named]
-
-
-def _filed() -> str:
-    own = "f.tenant = approvals.tenant AND f.id = approvals.id"
-    return f"EXISTS (SELECT 1 FROM approval_audience f, json_each(?) n WHERE {own} AND f.name = n.value)"  # noqa: S608
 
 
 def _rows(

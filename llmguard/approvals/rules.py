@@ -62,6 +62,22 @@ def version(tx: Transaction, vault: Vault, tenant: str, version: str) -> Policy:
     return parsed(str(row["source"]))
 
 
+def words(tx: Transaction, vault: Vault, tenant: str, version: str, rule: str) -> dict[str, str] | None:
+    """What a rule of a policy says: its ``reason``, and ``when`` it holds; None where no document tells it.
+
+    Raises GuardUnavailable if it was altered in the database.
+    """
+    row = tx.one("SELECT * FROM policy_versions WHERE tenant = ? AND version = ?", tenant, version)
+    if row is None:
+        return None
+    if not genuine(vault, "former policy", row, _COLUMNS):
+        raise GuardUnavailable("a former policy was altered in the database: restore a backup")
+    for at, raw in enumerate(json.loads(row["source"]).get("rules", ())):
+        if (raw.get("name") or f"rule {at + 1}") == rule:
+            return {"reason": str(raw.get("reason", "")), "when": str(raw.get("when", ""))}
+    return None
+
+
 def current(tx: Transaction, tenant: str) -> str:
     """The version in force, to be compared with the one that decided; "" if none is stored."""
     row = tx.one("SELECT version FROM policies WHERE tenant = ?", tenant)

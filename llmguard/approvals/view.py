@@ -13,6 +13,7 @@ from typing import Any
 from llmguard import identity
 from llmguard.approvals import record, standing
 from llmguard.approvals.approvals import Approvals
+from llmguard.approvals.loosening import loosened
 from llmguard.approvals.states import WAITING
 from llmguard.errors import GuardUnavailable, NotFound
 from llmguard.identity import Person
@@ -79,7 +80,17 @@ def summary(tx: Transaction, approvals: Approvals, approval: Approval, names: Ma
         "created": approval.created,
         "expires": approval.expires,
         "updated": approval.updated,
+        "decided": _decided(approval),
     }
+
+
+def _decided(approval: Approval) -> int | None:
+    """When people had decided (UTC ms): by the newest vote, or in advance. None if they have not, or not in time."""
+    if approval.state in ("PENDING", "EXPIRED", "CANCELLED"):
+        return None
+    if approval.standing:
+        return approval.created
+    return approval.votes[-1].time if approval.votes else None
 
 
 def full(
@@ -111,7 +122,10 @@ def full(
         "excluded": list(approval.excluded),
         "revised_by": approvals.successor(tx, approval),
         "egress": leaving(egress, part),
+        "placeholders": approvals.placeholders(tx, approval),
+        "because": approvals.because(tx, approval),
         "changes": _changes(tx, approvals, approval, egress),
+        "loosens": loosened(tx, approvals.vault, approval, egress),
         "report": _report(tx, approvals, approval),
     }
 
@@ -123,7 +137,12 @@ def _report(tx: Transaction, approvals: Approvals, approval: Approval) -> str | 
 
 
 def _changes(tx: Transaction, approvals: Approvals, approval: Approval, egress: Egress) -> list[str] | None:
-    """A unified diff of what leaves against the revision before, both as they leave; None if this is the first."""
+    """A unified diff of what leaves against the revision before, both as they leave; of a change of the guard, against
+    what is in force as long as it is not decided. None if there is nothing to compare with.
+    """
+    if approval.subject == "change" and approval.state in WAITING:
+        known, wanted = approvals.compared(tx, approval.tenant, egress)
+        return None if known is None else difference(known, wanted)
     if not approval.revises:
         return None
     try:

@@ -31,6 +31,7 @@ COMMANDS = {
     "channels": "channels:channels",
     "doctor": "doctor:doctor",
     "policy": "policy:policy",
+    "incident": "incident:incident",
     "catalogue": "catalogue:catalogue",
     "match": "match:match",
     "operations": "operations:operations",

@@ -15,6 +15,7 @@ import click
 
 from llmguard.cli.approvals import proposed
 from llmguard.cli.client import ControlClient
+from llmguard.cli.replay import replay, suggest
 from llmguard.cli.screen import console, interactive, styled, visible
 from llmguard.cli.sheet import compared
 from llmguard.config import Settings
@@ -123,3 +124,7 @@ def _differ(client: ControlClient, rules: Policy, *, err: bool) -> bool:
     for line in lines:
         screen.print(line)
     return bool(lines)
+
+
+policy.add_command(replay)
+policy.add_command(suggest)

@@ -155,25 +155,11 @@ def _show(form: str, result: Result, explained: list[Any] | None) -> None:
         kind = click.style(f.type, fg=_COLOURS[f.severity])
         click.echo(f"{place}: {kind} ({f.category}, {f.confidence:.2f}) {f.detector}")
     for e in explained or ():
-        click.echo(f"  {_place(text, e.start)}-{_place(text, e.end)}  {e.detector}: {_told_why(e)}")
+        click.echo(f"  {_place(text, e.start)}-{_place(text, e.end)}  {e.detector}: {e.why}")
 
 
 def _place(text: str, at: int) -> str:
     return f"{text.count(chr(10), 0, at) + 1}:{at - text.rfind(chr(10), 0, at)}"
-
-
-def _told_why(e: Any) -> str:
-    if e.covered_by:
-        return f"found, but {e.covered_by} stands there"
-    proof = {True: "proves it", False: "refuses it", None: "cannot say"}[e.proved]
-    pieces = [str(e.verdict)]
-    if e.verdict == "found":
-        pieces.append(f"confidence {e.confidence:.2f}")
-        pieces += [f"validator {e.validator} {proof}"] if e.validator else []
-        pieces += ["a context word is near"] if e.context else []
-    elif e.proved is False:
-        pieces.append(f"validator {e.validator}")
-    return ", ".join(pieces)
 
 
 def _reason(e: Any) -> dict[str, Any]:

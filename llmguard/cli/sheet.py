@@ -26,6 +26,8 @@ _LABEL = 11
 _BAR = 20
 """Characters of a whole bar: a risk of 100."""
 _PARTS = frozenset({"action", "function", "on", "types", "description", "evidence"})
+_NOT_LOOSER = ("nothing ", "stricter: ", "rules ", "mode: ", "weight ")
+"""How lines begin that say of a change of the policy what it does not loosen."""
 _DIFF = {"+": "green", "-": "red", "@": "cyan"}
 _STATES = {"PENDING": "bold yellow", "APPROVED": "bold green", "EXECUTED": "green", "DENIED": "bold red"}
 
@@ -42,11 +44,20 @@ def sheet(approval: Mapping[str, Any], at: int) -> Sheet:
     """``at``: UTC milliseconds by this machine. Raises Conflict if what is shown is not what is asked about."""
     _whole(approval)
     facts = [_line(label, value, style) for label, value, style in _facts(approval, at)]
+    loosens = approval.get("loosens")
+    if loosens is not None:
+        facts.append(Text("--- what this change of the policy lets through", style="bold"))
+        facts += [styled(f"    {line}", _loose(line)) for line in loosens]
     changes = approval.get("changes")
     if changes is not None:
-        facts.append(Text(f"--- changes against revision {int(approval['revision']) - 1}", style="bold"))
+        than = f"revision {int(approval['revision']) - 1}" if approval.get("revises") else "what is in force"
+        facts.append(Text(f"--- changes against {than}", style="bold"))
         facts += difference(changes) or [Text("    none: the bodies say the same")]
     return Sheet(tuple(facts), tuple(_leaving(approval)))
+
+
+def _loose(line: str) -> str:
+    return "" if line.startswith(_NOT_LOOSER) else "yellow"
 
 
 def title(approval: Mapping[str, Any]) -> str:

@@ -201,6 +201,21 @@ class Explanation:
     context: bool
     covered_by: str = ""
 
+    @property
+    def why(self) -> str:
+        """In words: what was decided, and what it was decided from."""
+        if self.covered_by:
+            return f"found, but {self.covered_by} stands there"
+        proof = {True: "proves it", False: "refuses it", None: "cannot say"}[self.proved]
+        pieces = [str(self.verdict)]
+        if self.verdict is Verdict.FOUND:
+            pieces.append(f"confidence {self.confidence:.2f}")
+            pieces += [f"validator {self.validator} {proof}"] if self.validator else []
+            pieces += ["a context word is near"] if self.context else []
+        elif self.proved is False:
+            pieces.append(f"validator {self.validator}")
+        return ", ".join(pieces)
+
 
 def _explained(note: Note, start: int, end: int, detector: Detector, findings: Sequence[Finding]) -> Explanation:
     winner = next((f.detector for f in findings if f.start < end and start < f.end), "")

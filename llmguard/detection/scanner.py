@@ -22,9 +22,9 @@ from dataclasses import dataclass, field, replace
 
 from llmguard.detection.engine import Engine
 from llmguard.detection.memory import Found, Memory, salt
-from llmguard.detection.names import INSTALL, Names, Reading, available
+from llmguard.detection.names import DETECTORS, INSTALL, Names, Reading, available
 from llmguard.errors import ConfigError, GuardUnavailable
-from llmguard.model import DEFAULT_TENANT, Finding, Principal, Scanned, TextPart
+from llmguard.model import DEFAULT_TENANT, EVASION, Finding, Principal, Scanned, TextPart
 
 log = logging.getLogger("llmguard")
 BUDGET = 64 * 1024
@@ -85,6 +85,11 @@ class Scanner:
     def ready(self) -> bool:
         """Whether a call would not wait for the model to load."""
         return self.names is None or self.names.loaded
+
+    @property
+    def types(self) -> frozenset[str]:
+        """Every type that is found here, names of people too where they are not looked for at the moment."""
+        return frozenset({*(d.type for d in self.engine.detectors), *DETECTORS, EVASION})
 
     def warm(self) -> None:
         """Loads the model on a thread of its own. Until it is there, calls that need it wait."""

@@ -68,7 +68,9 @@ class Inbox:
         routes = [Route("/", self._first), Route("/inbox/static/{name}", self._file)]
         routes += [Route(path, self._served(methods), methods=["GET", "POST"]) for path, methods in paths.items()]
         handlers = {HTTPException: self._refused, Exception: self._crashed}
-        return Starlette(routes=routes, exception_handlers=handlers)
+        app = Starlette(routes=routes, exception_handlers=handlers)
+        app.router.redirect_slashes = False
+        return app
 
     # ----------------------------------------------------------------- the way to a page
 

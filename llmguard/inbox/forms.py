@@ -14,6 +14,8 @@ MAX_FIELDS, MAX_PATH = 300, 2000
 TOKEN, HERE, RESUME = "_form", "_here", "_resume"  # noqa: S105  names of fields
 """The form's token, the page that it stands on, and the wish to have what was typed back on that page."""
 OWN = frozenset({TOKEN, HERE, RESUME})
+SECRET = frozenset({"password", "again", "code", "token"})
+"""Fields that are never written into a page again."""
 _LEADING_ON = ("/inbox/login", "/inbox/logout", "/inbox/setup", "/inbox/static")
 _UP = re.compile(r"(?i)/(?:\.|%2e)")
 """What browsers take for a step up, and what begins like it."""
@@ -37,8 +39,8 @@ class Form:
         return [value for key, value in self._pairs if key == name]
 
     def typed(self) -> tuple[tuple[str, str], ...]:
-        """What somebody typed or chose: everything but our own fields."""
-        return tuple(pair for pair in self._pairs if pair[0] not in OWN)
+        """What somebody typed or chose: everything but our own fields and secrets."""
+        return tuple(pair for pair in self._pairs if pair[0] not in OWN | SECRET)
 
 
 async def posted(request: Request, most: int) -> Form:

@@ -61,7 +61,9 @@ def since(ms: int) -> Markup:
     """How far from now a time is: ``5 min ago``, ``in 2 h``; its title says when exactly."""
     at = datetime.fromtimestamp(ms / 1000, UTC)
     return Markup('<time datetime="{}" title="{} UTC" data-since>{}</time>').format(
-        at.isoformat(timespec="seconds").replace("+00:00", "Z"), at.strftime("%Y-%m-%d %H:%M:%S"), _span(ms - time.time() * 1000)
+        at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        at.strftime("%Y-%m-%d %H:%M:%S"),
+        _span(ms - time.time() * 1000),
     )
 
 

@@ -97,7 +97,7 @@ def elsewhere(a: Approval, channel: Channel) -> str:
     """Why an approval is not decided in a channel but in the inbox; empty: it can be decided there."""
     need = a.requirement
     if a.subject != "call":
-        return f"a {a.subject} is read and decided in the inbox"
+        return f"this {a.subject} is read and decided in the inbox"
     if need.fresh:
         return "this needs a fresh login: decide it in the inbox"
     if need.justified:

@@ -19,7 +19,7 @@ from llmguard.approvals import Approvals, ballots
 from llmguard.approvals.approvals import Ballot as Verdict
 from llmguard.approvals.ballots import Ballot
 from llmguard.channels import Channel
-from llmguard.errors import InvalidRequest, LLMGuardError, NotAllowed
+from llmguard.errors import Conflict, InvalidRequest, LLMGuardError, NotAllowed
 from llmguard.model import Approval, AuditEntry
 from llmguard.notify import links, slack
 from llmguard.notify.card import elsewhere
@@ -115,7 +115,7 @@ class Interactions:
         if action.get("action_id") == slack.OPEN:
             return Reply()
         ticket = _ticket(action.get("value"))
-        channel = _channel(ticket, channels, account, _part(payload, "channel").get("id", ""))
+        channel = _channel(ticket, channels, account, str(_part(payload, "channel").get("id")))
         return await self._pressed(action, Pressed(account, channel, ticket), payload.get("trigger_id"))
 
     async def _pressed(self, action: Mapping[str, Any], pressed: Pressed, trigger: Any) -> Reply:
@@ -156,6 +156,9 @@ class Interactions:
         """Who it is here, and what is voted on. Raises NotAllowed or NotFound."""
         who = links.person(tx, self._vault, self._tenant, pressed.account)
         approval = ballots.visible(tx, self._approvals, who, pressed.ticket.approval)
+        if approval.state != "PENDING" or approval.expires <= tx.now:
+            state = approval.state if approval.expires > tx.now else "EXPIRED"
+            raise Conflict(f"nothing is left to decide here: this approval is {state}", approval_id=approval.id)
         if why := elsewhere(approval, pressed.channel):
             raise NotAllowed(f"not from here: {why}", approval_id=approval.id)
         return who, approval
@@ -207,7 +210,7 @@ def _ticket(value: Any) -> Ticket:
     return Ticket(channel, approval, version, digest)
 
 
-def _channel(ticket: Ticket, channels: Sequence[Channel], who: Account, conversation: Any) -> Channel:
+def _channel(ticket: Ticket, channels: Sequence[Channel], who: Account, conversation: str | None) -> Channel:
     """The channel of ours that the card is in. ``conversation``: where it was pressed, None where that is not said."""
     for channel in channels:
         if (channel.name, channel.team) == (ticket.channel, who.team) and conversation in (None, channel.conversation):

@@ -67,8 +67,8 @@ class Policy:
         """From a document, as it is stored or written in a file. Raises ConfigError."""
         if not isinstance(document, Mapping) or "rules" not in document:
             raise ConfigError("a policy is a document with rules: [[rules]]")
-        if unknown := set(document) - set(KEYS):
-            raise ConfigError(f"a policy has no {min(unknown)!r}; it has {', '.join(KEYS)}")
+        if unknown := sorted(set(document) - set(KEYS)):
+            raise ConfigError(f"a policy has no {unknown[0]!r}; it has {', '.join(KEYS)}")
         return cls(**document)
 
     def style(self, type_: str, category: Category) -> Style:
@@ -89,15 +89,16 @@ class Policy:
         says what it would have been.
         """
         if self.mode != "shadow" or facts.kind == "action":
-            return self._decided(facts, risk)
+            return self.enforced(facts, risk)
         try:
-            would = self._decided(facts, risk)
+            would = self.enforced(facts, risk)
             shadow = (*would.shadow, (would.rule, would.verdict))
         except GuardUnavailable:
             shadow = (("policy", "error"),)
         return Decision("allow", "shadow", self.version, "the policy is in shadow mode: nothing is enforced", None, shadow)
 
-    def _decided(self, facts: Facts, risk: Risk) -> Decision:
+    def enforced(self, facts: Facts, risk: Risk) -> Decision:
+        """What the rules say, whatever the mode. Raises GuardUnavailable if a condition errs."""
         activation = self.activation(facts, risk)
         shadow: list[tuple[str, str]] = []
         for rule in self._asked(activation):

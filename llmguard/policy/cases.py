@@ -1,4 +1,4 @@
-"""Tests beside the rules: a call in facts, and what the policy is expected to decide of it.
+"""Case: a test beside the rules: a call in facts, and what the policy is expected to decide of it.
 
     [[tests]]
     name = "training data with card numbers waits"
@@ -73,11 +73,11 @@ _OPERATIONS = {
     "unknown": "unknown",
 }
 MOST = 100_000
-"""Findings of one test."""
+"""Findings of one case."""
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Case:
     """``risk`` None: as the policy assesses it."""
 
     name: str
@@ -91,14 +91,14 @@ class Test:
 class Result:
     """``said``: the verdict and the rule that decided."""
 
-    test: Test
+    case: Case
     passed: bool
     said: tuple[str, str]
     explained: Explained
 
 
-def parsed(index: int, raw: Mapping[str, Any], vocabulary: Vocabulary) -> Test:
-    """The test at ``index`` (from 0). Raises ConfigError, which names the test."""
+def parsed(index: int, raw: Mapping[str, Any], vocabulary: Vocabulary) -> Case:
+    """The test at ``index`` (from 0). Raises ConfigError, which names the case."""
     name = raw.get("name", f"test {index + 1}")
     where = f"policy test {name!r}"
     _checked(where, raw, KEYS)
@@ -107,25 +107,25 @@ def parsed(index: int, raw: Mapping[str, Any], vocabulary: Vocabulary) -> Test:
     expect, rule = raw.get("expect"), raw.get("rule", "")
     if expect not in EXPECTED or not isinstance(rule, str):
         raise ConfigError(f"{where}: expect is one of {', '.join(EXPECTED)}; rule is the name of one")
-    return Test(name, _facts(where, raw, vocabulary), _risk(where, raw.get("risk")), str(expect), rule)
+    return Case(name, _facts(where, raw, vocabulary), _risk(where, raw.get("risk")), str(expect), rule)
 
 
-def run(policy: Policy, test: Test) -> Result:
+def run(policy: Policy, case: Case) -> Result:
     """What the policy decides, and whether that was expected."""
-    risk = test.risk or policy.risk(test.facts)
+    risk = case.risk or policy.risk(case.facts)
     try:
-        decision = policy.decide(test.facts, risk)
+        decision = policy.decide(case.facts, risk)
         said = (str(decision.verdict), decision.rule)
     except GuardUnavailable:
         said = ("refused", "")
-    explained = explain(policy, test.facts, risk)
+    explained = explain(policy, case.facts, risk)
     if said[0] == "refused":
         said = ("refused", next((s.rule for s in explained.steps if s.outcome == "error" and not s.shadow), ""))
-    return Result(test, said[0] == test.expect and test.rule in ("", said[1]), said, explained)
+    return Result(case, said[0] == case.expect and case.rule in ("", said[1]), said, explained)
 
 
 def facts_of(raw: Mapping[str, Any], vocabulary: Vocabulary) -> tuple[Facts, Risk | None]:
-    """Facts and, if it says so, the risk of a call that was written by hand, as in a test. Raises ConfigError."""
+    """Facts and, if it says so, the risk of a call that was written by hand, as in a case. Raises ConfigError."""
     where = "facts"
     _checked(where, raw, tuple(k for k in KEYS if k not in ("expect", "rule")))
     return _facts(where, raw, vocabulary), _risk(where, raw.get("risk"))

@@ -14,7 +14,8 @@ from typing import Any
 
 from llmguard.config import Settings
 from llmguard.errors import ConfigError
-from llmguard.policy import KEYS, Policy
+from llmguard.policy import KEYS, Policy, shipped
+from llmguard.policy.advice import near
 
 MAX_BYTES = 1024 * 1024
 
@@ -34,22 +35,51 @@ def configured(settings: Settings) -> Policy:
     return Policy(settings.rules)
 
 
+def written(settings: Settings, file: Path | None = None) -> tuple[str, dict[str, Any]]:
+    """The text of a policy file and its document with the tests, not compiled: of ``file``, else of the configuration.
+
+    Rules in the configuration have no text of their own. Raises ConfigError.
+    """
+    path = file or settings.policy
+    if path is not None:
+        content = text(path)
+        return content, parsed(str(path), content)
+    return "", dict(shipped()) if settings.rules is None else {"rules": list(settings.rules)}
+
+
 def read(path: Path) -> Written:
     """A policy file. Raises ConfigError, which names the file."""
+    values = parsed(str(path), text(path))
+    tests = values.pop("tests", [])
+    try:
+        return Written(Policy.of(values), tuple(tests))
+    except ConfigError as e:
+        raise ConfigError(f"{path}: {e.message}") from None
+
+
+def text(path: Path) -> str:
+    """What stands in a policy file. Raises ConfigError."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise ConfigError(f"{path}: a policy has at most {MAX_BYTES} bytes")
-        values = tomllib.loads(raw.decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        return raw.decode()
+    except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path} cannot be read: {e}") from None
-    if unknown := set(values) - {*KEYS, "tests"}:
-        raise ConfigError(f"{path}: no {min(unknown)!r}; a policy file has {', '.join(KEYS)} and tests")
-    tests = values.pop("tests", [])
-    if not isinstance(tests, Sequence) or not all(isinstance(t, Mapping) for t in tests):
-        raise ConfigError(f"{path}: tests are tables: [[tests]]")
+
+
+def parsed(name: str, written: str) -> dict[str, Any]:
+    """The document with its tests, as they are written. Raises ConfigError, which names ``name``."""
     try:
-        return Written(Policy.of(values), tuple(tests))
-    except ConfigError as e:
-        raise ConfigError(f"{path}: {e.message}") from None
+        values = tomllib.loads(written)
+    except (tomllib.TOMLDecodeError, RecursionError) as e:
+        raise ConfigError(f"{name} cannot be read: {e}") from None
+    if unknown := sorted(set(values) - {*KEYS, "tests"}):
+        meant = near(unknown[0], (*KEYS, "tests"))
+        hint = f"did you mean {meant!r}?" if meant else f"a policy file has {', '.join(KEYS)} and tests"
+        raise ConfigError(f"{name}: no {unknown[0]!r}; {hint}")
+    tests = values.get("tests", [])
+    if not isinstance(tests, Sequence) or not all(isinstance(t, Mapping) for t in tests):
+        raise ConfigError(f"{name}: tests are tables: [[tests]]")
+    return values

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from llmguard.errors import GuardUnavailable
@@ -42,6 +42,24 @@ class Explained:
     steps: tuple[Step, ...]
     decision: Decision | None
     refused: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """For another process: kinds and counts, nothing of the call's text."""
+        d = self.decision
+        decided = d and {"verdict": d.verdict, "rule": d.rule, "reason": d.reason, "people": _people(d)}
+        return {
+            "version": self.version,
+            "mode": self.mode,
+            "risk": asdict(self.risk),
+            "steps": [asdict(s) for s in self.steps],
+            "decision": decided,
+            "refused": self.refused,
+        }
+
+
+def _people(decision: Decision) -> dict[str, int]:
+    """How many of which groups it waits for."""
+    return dict(decision.requirement.groups) if decision.requirement else {}
 
 
 def explain(policy: Policy, facts: Facts, risk: Risk | None = None) -> Explained:

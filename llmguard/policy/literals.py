@@ -25,6 +25,8 @@ _MACROS = ("exists", "exists_one", "all", "filter", "map")
 _METHODS = ("startsWith", "endsWith", "contains", "matches", "size")
 
 Value = str | int | float
+COUNT = "size"
+"""Path of whatever stands in brackets, which is a count: ``size(findings.filter(…)) > 3``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,32 +56,44 @@ def comparisons(source: str) -> tuple[Comparison, ...]:
     )
 
 
-def conjuncts(source: str) -> tuple[Comparison, ...] | None:
-    """The comparisons of a condition that is nothing but comparisons joined by ``&&``; None for any other one.
+@dataclass(frozen=True, slots=True)
+class Conjunction:
+    """Comparisons that all have to be true where a condition is. ``whole``: the condition says nothing else."""
 
-    Those inside of ``findings.exists(…)`` are about different findings: there are none of them here.
-    """
+    parts: tuple[Comparison, ...]
+    whole: bool
+
+
+def conjunction(source: str) -> Conjunction:
+    """Of a condition that is parts joined by ``&&``, those that are a plain comparison each; none of any other one."""
     tokens = [_Token(m.lastgroup or "", m[0]) for m in _TOKENS.finditer(source) if m.lastgroup != "space"]
     found: list[Comparison] = []
-    for part in _split(tokens):
-        if len(part) != 3 or part[1].text not in _COMPARISONS:
-            return None
-        one = next(iter(_found(part)), None)
-        if one is None:
-            return None
-        found.append(one)
-    return tuple(found)
+    parts = list(_split(tokens))
+    for part in parts:
+        one = next(iter(_found(part)), None) if len(part) == 3 and part[1].text in _COMPARISONS else None
+        found += [one] if one is not None else []
+    return Conjunction(tuple(found), len(found) == len(parts))
+
+
+def words(source: str) -> tuple[str, ...]:
+    """A condition without its spaces and comments: two that are the same so are the same."""
+    return tuple(m[0] for m in _TOKENS.finditer(source) if m.lastgroup != "space")
 
 
 def _split(tokens: Sequence[_Token]) -> Iterator[list[_Token]]:
-    part: list[_Token] = []
+    """At ``&&`` outside of brackets; in one piece where ``||`` or ``?`` stands there too."""
+    depth, part, parts = 0, [], []
     for token in tokens:
-        if token.text == "&&":
-            yield part
+        depth += (token.text in "([{") - (token.text in ")]}") if token.kind == "sign" else 0
+        if not depth and token.kind == "sign" and token.text in ("||", "?"):
+            yield list(tokens)
+            return
+        if not depth and token.text == "&&":
+            parts.append(part)
             part = []
         else:
             part.append(token)
-    yield part
+    yield from (*parts, part)
 
 
 def _loops(tokens: Sequence[_Token]) -> dict[str, set[str]]:
@@ -111,8 +125,8 @@ def _found(tokens: Sequence[_Token]) -> Iterator[Comparison]:
 def _compared(left: _Token, sign: str, right: _Token) -> Iterator[Comparison]:
     for path, literal, turned in ((left, right, sign), (right, left, _TURNED.get(sign, sign))):
         value = _value(literal)
-        if path.kind == "path" and value is not None:
-            yield Comparison(_path(path), turned, value)
+        if value is not None and (path.kind == "path" or path.text == ")"):
+            yield Comparison(COUNT if path.text == ")" else _path(path), turned, value)
 
 
 def _among(left: _Token, rest: Sequence[_Token]) -> Iterator[Comparison]:

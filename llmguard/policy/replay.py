@@ -29,13 +29,13 @@ REMEMBERED = 20_000
 """Different decisions that are remembered."""
 _STRICTNESS = {"allow": 0, "redact": 1, "require_approval": 2, "block": 3, "error": 4}
 EFFECTS = {
-    "newly_refused": "a rule errs on them, so they would be refused",
+    "newly_refused": "refused, for a rule errs",
     "newly_blocked": "newly blocked",
     "newly_held": "newly held",
     "newly_redacted": "newly redacted",
     "unredacted": "no longer redacted",
     "newly_freed": "newly freed",
-    "unblocked": "held and no longer blocked",
+    "unblocked": "held, no longer blocked",
     "other_rule": "decided the same by another rule",
     "same": "decided the same",
 }

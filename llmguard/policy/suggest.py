@@ -35,7 +35,7 @@ _MOST_TYPES = 10
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one held call ended. ``by``: who voted; ``seconds``: from the hold to the vote that decided, None without one.
+    """How one held call ended. ``by``: who voted; ``seconds``: from the hold to the last vote, None without one.
 
     ``verdict``: ``approved``, ``denied``, ``expired``, or "" for whatever else.
     """
@@ -263,14 +263,15 @@ def _uncertain(evidence: Evidence, taken: set[str]) -> Iterable[Suggestion]:
         name = f"only uncertain {type_}"[:LONGEST]
         if w.secret or name in taken or not (w.times - w.secret >= WRONG or often):
             continue
-        condition = f"size(findings) > 0 && findings.all(f, f.type == {_written(type_)} && f.confidence < {SURE} && f.redactable)"
+        each = f"f.type == {_written(type_)} && f.confidence < {SURE} && f.redactable"
+        condition = f"size(findings) > 0 && findings.all(f, {each})"
         tried = {"name": name, "when": condition, "verdict": "redact", "shadow": True}
         said = f"marked wrong {w.times} times" if w.times >= WRONG else "mostly guessed"
         yield Suggestion(
             "uncertain",
-            f"{type_} was {said}: found in {u.calls:,} of {evidence.calls:,} calls, {u.guesses:,} of {u.findings:,} are guesses",
+            f"{type_} was {said}: in {u.calls:,} of {evidence.calls:,} calls, {u.guesses:,} of {u.findings:,} guessed",
             {"marked_wrong": w.times, "calls": u.calls, "findings": u.findings, "guesses": u.guesses},
             "before all other rules",
             toml(tried),
-            "none while it is in shadow mode: it counts calls that hold nothing else. Without shadow = true they are not held.",
+            "none in shadow mode, where it counts calls with nothing else in them; without it they are not held.",
         )

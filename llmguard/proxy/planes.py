@@ -14,7 +14,7 @@ from llmguard.errors import LLMGuardError
 from llmguard.guard import Guard
 from llmguard.identity import oidc
 from llmguard.notify.worker import Worker
-from llmguard.proxy.control import Pages, control_app, repeats
+from llmguard.proxy.control import Bench, Detectors, Pages, control_app, repeats
 from llmguard.proxy.data import DataPlane
 from llmguard.proxy.front import Plane
 from llmguard.proxy.renewal import Renewals
@@ -23,6 +23,8 @@ from llmguard.proxy.upstream import session
 log = logging.getLogger("llmguard")
 WARM_AFTER = 0.2
 """Seconds after which the names model loads: the first answers of a starting server come before it."""
+REREAD = 1.0
+"""Seconds between looks at the policy file; it is read once it has stayed the same for as long."""
 SWEEP = 15
 """Seconds between looks for approvals whose time is over."""
 
@@ -34,7 +36,7 @@ async def planes(guard: Guard, pages: Pages | None = None, setup: str = "") -> A
     ``setup``: the token that makes the first person.
     """
     renewals = Renewals(guard.store, guard.vault, oidc.providers(guard.settings), guard.settings.membership_ttl)
-    beside = [asyncio.ensure_future(work) for work in (_sweep(guard), renewals.run(), _worker(guard).run())]
+    beside = [asyncio.ensure_future(work) for work in (_sweep(guard), _reread(guard), renewals.run(), _worker(guard).run())]
     checkpoints = audit.Checkpointer(
         guard.store,
         guard.vault.keyring,
@@ -52,6 +54,9 @@ async def planes(guard: Guard, pages: Pages | None = None, setup: str = "") -> A
                     room=guard.room,
                     pages=pages,
                     setup=setup,
+                    detectors=Detectors(guard.scanner.types, guard.sight),
+                    bench=Bench(guard.scanner, lambda: guard.kit.policy, guard.settings.destination),
+                    file=guard.file,
                 )
                 yield DataPlane(guard, http), control
     finally:
@@ -67,6 +72,20 @@ def _worker(guard: Guard) -> Worker:
         *(guard.store, guard.vault, guard.approvals, settings.channels, settings.tenant),
         redact=lambda text: guard.redact(text).text,
     )
+
+
+async def _reread(guard: Guard) -> None:
+    """A policy file that was changed is taken while the guard runs: as pending, unless nobody else has to approve it."""
+    taken = guard.file.policy.version
+    while True:
+        await asyncio.sleep(REREAD)
+        try:
+            await asyncio.to_thread(guard.file.look)
+            if guard.file.policy.version != taken:
+                await asyncio.to_thread(guard.reload)
+                taken = guard.file.policy.version
+        except LLMGuardError as e:
+            log.error("the policy file was not taken, and is tried again: %s", e.code)
 
 
 async def _sweep(guard: Guard) -> None:

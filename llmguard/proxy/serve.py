@@ -54,9 +54,9 @@ def listener(host: str, port: int) -> socket.socket:
 def serve(
     settings: Settings, ready: Callable[[Guard], None] | None = None, pages: Pages | None = None, setup: str = ""
 ) -> None:
-    """Runs until SIGINT or SIGTERM; answers under way get ``DRAIN`` seconds. ``ready`` gets the open guard.
+    """Runs until SIGINT or SIGTERM; answers under way get ``DRAIN`` seconds. SIGHUP: the policy file is read again.
 
-    ``pages``: those of the control plane. ``setup``: the token that makes the first person.
+    ``ready`` gets the open guard. ``pages``: those of the control plane. ``setup``: the token that makes the first person.
     """
     sockets = listener(settings.host, settings.port), listener(settings.host, settings.control_port)
     asyncio.run(_serve(settings, sockets, ready, pages, setup))
@@ -80,6 +80,7 @@ async def _serve(
         loop = asyncio.get_running_loop()
         for s in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(s, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, guard.file.again)
         if ready:
             ready(guard)
         await stop.wait()

@@ -12,9 +12,10 @@ from __future__ import annotations
 from llmguard.redaction.grammar import tags
 from llmguard.redaction.linking import linked
 from llmguard.redaction.places import AnswerPlace, Sink, places
-from llmguard.redaction.redact import Misfits, Redaction, StyleOf, people, redact
+from llmguard.redaction.redact import Misfits, Redaction, people, redact
 from llmguard.redaction.restore import MAX_GROWTH, Budget, Passage, Restorer, may_return
 from llmguard.redaction.retold import Retold, cite, retell, retold
+from llmguard.redaction.styles import StyleOf
 
 __all__ = [
     "MAX_GROWTH",

@@ -11,17 +11,16 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from llmguard.redaction.grammar import BOUNDARY, CANONICAL, LEFT, LEGAL, TAG, Granted, Hit, before_tag, hit_at, reach
-from llmguard.redaction.mint import TRUST
-from llmguard.redaction.places import Sink, places
-from llmguard.redaction.retold import Retold, retold
-
 from llmguard.errors import UnscannableRequest, UpstreamError
 from llmguard.model import VaultEntry
 from llmguard.payload import offsets
 from llmguard.payload.json import Document, parse
 from llmguard.payload.nesting import Nesting
 from llmguard.payload.offsets import Shift
+from llmguard.redaction.grammar import BOUNDARY, CANONICAL, LEFT, LEGAL, TAG, Granted, Hit, before_tag, hit_at, reach
+from llmguard.redaction.mint import TRUST
+from llmguard.redaction.places import Sink, places
+from llmguard.redaction.retold import Retold, retold
 from llmguard.vault import TAG_LENGTH
 
 MAX_GROWTH = 64 * 1024 * 1024

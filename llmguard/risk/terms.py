@@ -82,12 +82,7 @@ def _learnt(values: Sequence[Value], weigh: Weights) -> Iterator[Term]:
     if most > 1:
         shares = [weigh.terms["memorization"] * -math.expm1((1 - v[TIMES]) / LEARNT) for v in values]
         points, left = (math.fsum([v[i] * n for v, n in zip(values, shares, strict=True)]) for i in (POINTS, LEFT))
-        yield (
-            "memorization",
-            points,
-            left,
-            f"a value comes back up to {most:,} times, and models learn repeats by heart",
-        )
+        yield "memorization", points, left, words.repeated(most)
 
 
 def _counts(tally: Tally, weigh: Weights) -> Iterator[Term]:

@@ -122,6 +122,11 @@ def listed(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
 
 
+def repeated(most: int) -> str:
+    """What speaks for values that would be learnt by heart."""
+    return f"a value comes back up to {most:,} times, and models learn repeats by heart"
+
+
 @lru_cache(256)
 def told(types: Sequence[str]) -> str:
     """What tells who somebody is. ``types`` is a tuple."""

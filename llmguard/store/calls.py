@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llmguard.effects import Record
@@ -61,6 +61,21 @@ def page(tx: Transaction, tenant: str, after: str = "", limit: int = PAGE, befor
     """Calls behind the id ``after``, oldest first. Ids are ULIDs: their order is that of time."""
     sql = f"SELECT {_COLUMNS} FROM calls WHERE tenant = ? AND id > ? AND id < ? ORDER BY id LIMIT ?"  # noqa: S608
     return [_kept(row) for row in tx.all(sql, tenant, after, before, limit)]
+
+
+def ids(
+    tx: Transaction, tenant: str, after: str, limit: int, before: str = "~", human: str | None = None
+) -> list[str]:
+    """Ids between two others, oldest first; with ``human``, of calls that name this address somewhere."""
+    named, who = ("", ()) if human is None else (" AND instr(facts, ?)", (json.dumps(human).encode(),))
+    sql = f"SELECT id FROM calls WHERE tenant = ? AND id > ? AND id < ?{named} ORDER BY id LIMIT ?"  # noqa: S608
+    return [row["id"] for row in tx.all(sql, tenant, after, before, *who, limit)]
+
+
+def several(tx: Transaction, tenant: str, wanted: Sequence[str]) -> list[Kept]:
+    """The calls of these ids that are kept, oldest first."""
+    sql = f"SELECT {_COLUMNS} FROM calls WHERE tenant = ? AND id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608
+    return [_kept(row) for row in tx.all(sql, tenant, json.dumps(wanted))]
 
 
 def since(tx: Transaction, tenant: str, moment: int) -> Iterator[Kept]:

@@ -66,6 +66,14 @@ def granted(
     return tuple(_opened(vault, principal.tenant, *row) for row in rows)
 
 
+def issued(tx: Transaction, tenant: str, principal: str, human: str | None, approval: str) -> dict[str, str]:
+    """Placeholder → type of those that stand in a held call. Nothing is opened: what looks like one is not among them."""
+    own = f"human:{human}" if human else principal
+    sql = "SELECT placeholder FROM grants WHERE tenant = ? AND principal = ? AND scope = ?"
+    found = [str(row["placeholder"]) for row in tx.all(sql, tenant, own, f"approval:{approval}")]
+    return {placeholder: placeholder.strip("[]").rpartition("_")[0] for placeholder in found}
+
+
 def _opened(vault: Vault, tenant: str, placeholder: str, origin: str, sealed: bytes) -> VaultEntry:
     type_, category, value = json.loads(vault.open(tenant, _PURPOSE, placeholder, sealed))
     return VaultEntry(placeholder, value, type_, category, origin)  # type: ignore[arg-type]

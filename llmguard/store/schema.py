@@ -89,6 +89,7 @@ CREATE INDEX approvals_waiting ON approvals (tenant, principal, state, size)
   WHERE state IN ('PENDING', 'APPROVED', 'CHANGES_REQUESTED');
 CREATE INDEX approvals_due ON approvals (due) WHERE state IN ('PENDING', 'APPROVED', 'CHANGES_REQUESTED');
 CREATE INDEX approvals_running ON approvals (state) WHERE state = 'EXECUTING';
+CREATE INDEX approvals_by_call ON approvals (tenant, call) WHERE call <> '';
 CREATE INDEX approvals_revisions ON approvals (tenant, revises) WHERE revises <> '';
 CREATE TABLE approval_audience (
   tenant TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, state TEXT NOT NULL, subject TEXT NOT NULL,

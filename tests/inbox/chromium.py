@@ -64,9 +64,8 @@ class Window:
         )
         self.context.add_init_script(_WATCH)
         if who is not None:
-            self.context.add_cookies(
-                [{"name": COOKIE, "value": site.desk.session(who), "url": site.url, "sameSite": "Strict"}]
-            )
+            kept = {"name": COOKIE, "value": site.desk.session(who), "url": site.url}
+            self.context.add_cookies([{**kept, "sameSite": "Strict", "httpOnly": True}])
         self.page = self.tab()
 
     def tab(self) -> Page:
@@ -88,7 +87,9 @@ class Window:
         """What axe-core finds wrong (WCAG 2.0 to 2.2, A and AA): rule, help and place."""
         self.page.evaluate(axe_source())
         found = self.page.evaluate("rules => axe.run(document, {runOnly: rules})", _RULES)["violations"]
-        return [f"{v['id']}: {v['help']}: {n['html'][:200]} {n['failureSummary'][:200]}" for v in found for n in v["nodes"]]
+        return [
+            f"{v['id']}: {v['help']}: {n['html'][:200]} {n['failureSummary'][:200]}" for v in found for n in v["nodes"]
+        ]
 
     def too_wide(self) -> bool:
         """Whether the page scrolls to the side."""

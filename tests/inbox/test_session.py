@@ -73,7 +73,9 @@ def test_an_address_and_its_password_log_in_and_a_wrong_one_does_not(site: Site,
     assert BO in stranger.get("/inbox").text
 
 
-def test_the_cookie_is_kept_from_scripts_and_other_sites_and_ends_with_the_browser(site: Site, stranger: Visitor) -> None:
+def test_the_cookie_is_kept_from_scripts_and_other_sites_and_ends_with_the_browser(
+    site: Site, stranger: Visitor
+) -> None:
     told = stranger.http.post("/inbox/login", data={"code": site.desk.code(BO)}).headers["set-cookie"]
     morsel = SimpleCookie(told)[COOKIE]
     assert morsel.value.startswith("lgs_")

@@ -30,5 +30,7 @@ def test_templates_have_no_inline_script_style_or_handler_and_load_nothing_from_
 
 def test_our_script_and_style_need_no_evaluation_and_call_nobody() -> None:
     text = (STATIC / "inbox.js").read_text(encoding="utf-8")
-    assert not re.search(r"\beval\b|new Function|\.innerHTML|document\.write|localStorage|sessionStorage|https?://", text)
+    assert not re.search(
+        r"\beval\b|new Function|\.innerHTML|document\.write|localStorage|sessionStorage|https?://", text
+    )
     assert not re.search(r"url\(|@import|https?://", (STATIC / "inbox.css").read_text(encoding="utf-8"))

@@ -232,9 +232,8 @@ class _Mail(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         self._secure = False
-        if self.server.context and self.server.at_once:
-            if not self._encrypt():
-                return
+        if self.server.context and self.server.at_once and not self._encrypt():
+            return
         self._say("220 test")
         while line := self.rfile.readline(1000).strip():
             word, _, rest = line.decode().partition(" ")
@@ -280,6 +279,10 @@ class _Mail(socketserver.StreamRequestHandler):
         self.rfile = self.connection.makefile("rb", -1)
         self._secure = True
         return True
+
+    def finish(self) -> None:
+        super().finish()
+        self.connection.close()
 
     def _say(self, line: str) -> None:
         self.connection.sendall(f"{line}\r\n".encode())

@@ -92,8 +92,8 @@ def test_risk_is_given_with_its_heaviest_reasons(desk: Desk, slack: Make) -> Non
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        ({"subject": "change"}, "a change is read and decided in the inbox"),
-        ({"subject": "action"}, "read and decided in the inbox"),
+        ({"subject": "change"}, "this change is read and decided in the inbox"),
+        ({"subject": "action"}, "this action is read and decided in the inbox"),
         ({"fresh": 600}, "this needs a fresh login"),
         ({"risk": Risk(71, 10)}, "its risk is above 70"),
         ({"risk": Risk(10, 71)}, "its risk is above 70"),

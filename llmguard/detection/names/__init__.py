@@ -5,6 +5,6 @@ concluded into findings. The three steps are apart, so that windows of many call
 """
 
 from llmguard.detection.names.model import INSTALL, available
-from llmguard.detection.names.recognizer import Names, Reading
+from llmguard.detection.names.recognizer import DETECTORS, Names, Reading
 
-__all__ = ["INSTALL", "Names", "Reading", "available"]
+__all__ = ["DETECTORS", "INSTALL", "Names", "Reading", "available"]

