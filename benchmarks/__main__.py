@@ -33,6 +33,7 @@ BENCHMARKS = {
     "fuzz": "texts that nobody thought of, through scan, redact and restore; fails if a property does not hold",
     "people": "names and addresses: missed by language, reliability of confidence, turns of a chat, 64 callers",
     "risk": "tells serious documents from others? reliability, what is left, what each weight does (--data)",
+    "utility": "what styles of redaction do to the answers of a small real model, and to the length of prompts",
     "accuracy": "masked and leaked characters on labelled files of your own (--data)",
 }
 
@@ -71,8 +72,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--plot", type=Path, metavar="FOLDER", help="hotpath, people, risk: write plots (SVG) into this folder"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help='accuracy, risk: JSONL files of {"id","text","spans","label"}'
+        "--data", type=Path, metavar="FOLDER", help='accuracy, risk, utility: files of {"id","text","spans","label"}'
     )
+    parser.add_argument(
+        "--python", default=sys.executable, metavar="FILE", help="utility: interpreter that has the model installed"
+    )
+    parser.add_argument("--show", action="store_true", help="utility: print every answer")
     parser.add_argument(
         "--engines",
         nargs="*",

@@ -4,7 +4,7 @@
 for a group of its own, so that somebody sees a few of many. Then 500 calls are held at once on the data plane.
 
 Every figure is one call after the other in one process. Budget, to compare with and not asserted: list, vote and hold
-under 50 ms at the 99th percentile with 10,000 waiting, on an idle machine.
+under 50 ms at the 99th percentile with 10,000 waiting, on an idle machine; pages of the inbox under 300 ms.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ HELD = 500
 """Calls held at once, and waiters in a room."""
 MOST = 300
 """Calls of one operation that are timed; fewer if they take longer than ``--seconds``."""
-BUDGET_MS = 50.0
+BUDGET_MS, PAGE_MS = 50.0, 300.0
 ANN, BO, DEE, EVE = (f"{n}@example.org" for n in ("ann", "bo", "dee", "eve"))
 """Ann asks where there is one caller; Bo reviews and sees all; Dee sees a hundredth; Eve sees nothing."""
 RULES = (
@@ -207,9 +207,10 @@ class Clock:
             for work in works:
                 work()
         slowest = percentile(taken, 0.99)
-        limited = operation.startswith(("list", "vote", "hold"))
-        within = ("yes" if slowest < BUDGET_MS else "NO") if limited else "–"
-        times = {"p50 ms": median(taken), "p99 ms": slowest, "calls": len(taken), f"< {BUDGET_MS:.0f} ms": within}
+        budget = PAGE_MS if operation.startswith("inbox") else BUDGET_MS
+        limited = operation.startswith(("list", "vote", "hold", "inbox"))
+        within = ("yes" if slowest < budget else "NO") if limited else "–"
+        times = {"p50 ms": median(taken), "p99 ms": slowest, "calls": len(taken), "in budget": within}
         return {**self.common, "operation": operation, "through": through, **times}
 
 
@@ -241,6 +242,15 @@ _LISTS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("who asked, own", ANN, {}),
 )
 """Pages of 50: words, who looks, and the query."""
+
+
+_PAGES = (
+    ("waiting for me", ""),
+    ("all that waits", "view=open"),
+    ("by risk and type", "view=all&risk=10&type=email"),
+    ("words that nothing has", "view=all&text=nothing+has+these"),
+)
+"""The inbox's queue, as Bo sees it."""
 
 
 def _looking(office: Office, clock: Clock) -> Iterator[Row]:
@@ -316,7 +326,7 @@ def _room(office: Office, clock: Clock) -> Row:
         used = process_time()
     for news in inside:
         guard.room.leave(news)
-    times = {"p50 ms": median(looks), "p99 ms": max(looks), "calls": 4 * len(looks), f"< {BUDGET_MS:.0f} ms": "–"}
+    times = {"p50 ms": median(looks), "p99 ms": max(looks), "calls": 4 * len(looks), "in budget": "–"}
     return {**clock.common, "operation": f"look of a room of {HELD} (CPU)", "through": "library", **times}
 
 
@@ -336,15 +346,22 @@ class Caller:
         """The JSON of the answer. Raises RuntimeError if it is not 200."""
         headers = {"authorization": f"Bearer {self._token}", "content-type": "application/json"}
         content = json.dumps(body) if body is not None else None
+        return json.loads(self._answer(method, f"{self._root}/{path}", content, headers))
+
+    def page(self, path: str) -> bytes:
+        """A page of the inbox. Raises RuntimeError if it is none."""
+        return self._answer("GET", path, None, {"cookie": f"llmguard={self._token}"})
+
+    def _answer(self, method: str, path: str, content: str | None, headers: dict[str, str]) -> bytes:
         if perf_counter() - self._used > 1:  # the server closes idle connections
             self._connection.close()
-        self._connection.request(method, f"{self._root}/{path}", content, headers)
+        self._connection.request(method, path, content, headers)
         response = self._connection.getresponse()
         answer = response.read()
         self._used = perf_counter()
         if response.status != 200:
-            raise RuntimeError(f"{method} {path.split('/')[0]} answered {response.status}")
-        return json.loads(answer)
+            raise RuntimeError(f"{method} answered {response.status}")
+        return answer
 
 
 def _over_http(office: Office, clock: Clock) -> Iterator[Row]:
@@ -360,6 +377,8 @@ def _over_http(office: Office, clock: Clock) -> Iterator[Row]:
         look = lambda who=callers[email], asked=asked: who("GET", f"approvals?{asked}")  # noqa: E731
         yield clock.row(f"list, {words}", "HTTP", _again(look))
     bo = callers[BO]
+    for words, query in _PAGES:
+        yield clock.row(f"inbox, {words}", "HTTP", _again(lambda query=query: bo.page(f"/inbox?{query}")))  # type: ignore[misc]
     yield clock.row("show", "HTTP", _again(lambda: bo("GET", f"approvals/{middle}")))
 
     def vote(a: Approval) -> object:

@@ -1,4 +1,4 @@
-"""How well a figure tells two kinds of documents apart, and what its size means: areas, calibration, intervals, ranks."""
+"""How well a figure tells two kinds of documents apart, and what its size means: areas, calibration, ranks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def auc(judged: Sequence[Judged]) -> float | None:
     if not right or not wrong:
         return None
     ranks = _ranks([x for x, _ in judged])
-    return (math.fsum(r for r, (_, y) in zip(ranks, judged, strict=True) if y) - right * (right + 1) / 2) / (right * wrong)
+    return (math.fsum(r for r, (_, y) in zip(ranks, judged, strict=True) if y) - right * (right + 1) / 2) / (
+        right * wrong
+    )
 
 
 def average_precision(judged: Sequence[Judged]) -> float | None:
@@ -88,7 +90,7 @@ def interval(
     by_group: dict[str, list[Judged]] = defaultdict(list)
     for pair, group in zip(judged, groups, strict=True):
         by_group[group].append(pair)
-    names, chance = sorted(by_group), random.Random(seed)  # noqa: S311  a resample
+    names, chance = sorted(by_group), random.Random(seed)
     drawn = []
     for _ in range(RESAMPLES):
         value = figure([pair for name in chance.choices(names, k=len(names)) for pair in by_group[name]])

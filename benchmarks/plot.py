@@ -75,7 +75,9 @@ def bars(title: str, groups: Mapping[str, Sequence[float | None]], names: Sequen
                 place = f'x="{start:.1f}" y="{top + i * thick}" width="{wide:.1f}" height="{thick - 1}"'
                 pieces.append(f'<rect {place} fill="{_COLOURS[i % len(_COLOURS)]}"/>')
     for i, name in enumerate(names):
-        pieces.append(f'<circle cx="{right + 12}" cy="{_TOP + 16 * i + 8}" r="4" fill="{_COLOURS[i % len(_COLOURS)]}"/>')
+        pieces.append(
+            f'<circle cx="{right + 12}" cy="{_TOP + 16 * i + 8}" r="4" fill="{_COLOURS[i % len(_COLOURS)]}"/>'
+        )
         pieces.append(_text(right + 22, _TOP + 16 * i + 12, name))
     return "\n".join([*pieces, "</svg>"]) + "\n"
 

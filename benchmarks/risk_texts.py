@@ -67,7 +67,7 @@ class _Maker:
     """Values by slot, from a seed."""
 
     def __init__(self, seed: int) -> None:
-        self.chance = chance = random.Random(seed)  # noqa: S311  labelled texts, not secrets
+        self.chance = chance = random.Random(seed)
         fakes = Fakes(seed)
         self.slots: dict[str, Callable[[], str]] = {
             "person": lambda: f"{chance.choice(_GIVEN)} {chance.choice(_SURNAMES)}",

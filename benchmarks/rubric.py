@@ -59,7 +59,8 @@ def serious(text: str, spans: Sequence[Span] | None) -> bool | None:
         for start, end, label in spans
         if kind_of(label).level == "medium" or "PERSON" in label.upper()
     }
-    return (named and len(contacts) >= rules["combined"]) or len(personal) >= rules["many"]
+    combined, many = int(rules["combined"]), int(rules["many"])
+    return (named and len(contacts) >= combined) or len(personal) >= many
 
 
 def table() -> str:

@@ -150,6 +150,7 @@ class Channel:
         except ValueError:
             raise ConfigError(f"channel {self.name}: url is no address") from None
         fine = parts.scheme == everywhere or (parts.scheme == here and (self.local or self.kind == "email"))
+        fine = fine and re.fullmatch("[!-~]+", self.address) is not None
         if not fine or not parts.hostname or parts.username or parts.fragment or port == 0:
             raise ConfigError(
                 f"channel {self.name}: url is {everywhere}://… without credentials; {here}:// on this machine"

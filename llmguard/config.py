@@ -154,7 +154,7 @@ class Settings:
     control_port: int = 8081
     """Port of the control plane (approvals, people)."""
     control_url: str = "http://127.0.0.1:8081"
-    """Where the command line finds the control plane."""
+    """Where the command line finds the control plane, and people the inbox."""
     approval_url: str | None = None
     """Base of the links to approvals that callers and reviewers receive; default: ``control_url``."""
     allowed_hosts: tuple[str, ...] = ()

@@ -7,9 +7,11 @@ value is a keyed digest while the call is decided; in what is kept it is a numbe
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -103,8 +105,26 @@ class Facts:
         values = json.loads(kept)
         if values.pop("v") != _VERSION:
             raise ValueError("these facts were kept by another version")
-        found = tuple(Found(*f) for f in values.pop("found"))
+        found = tuple([_found(*f) for f in values.pop("found")])
         return cls(**{**values, "found": found, "unscanned": tuple(values["unscanned"])})
+
+
+_found = lru_cache(maxsize=16_384)(Found)
+"""Most findings are like others, and nobody can change them: so they are made once."""
+_RECEIVED = re.compile(rb',"received":([0-9]+)')
+_SIZES = re.compile(rb',"size":[0-9]+,"characters":[0-9]+')
+
+
+def undated(kept: bytes, *, sizes: bool) -> tuple[bytes, int]:
+    """Kept facts without when the call came, to be compared, and when that was (UTC ms).
+
+    ``sizes``: whether how large it was stays in. No text in them can look like these members: its quotes are escaped.
+    """
+    when = _RECEIVED.search(kept)
+    if when is None:
+        raise ValueError("these facts were kept by another version")
+    rest = kept[: when.start()] + kept[when.end() :]
+    return (rest if sizes else _SIZES.sub(b"", rest, count=1)), int(when[1])
 
 
 def of(

@@ -147,7 +147,14 @@ class Plane:
 
 @contextmanager
 def control_plane(
-    desk: Desk, *, revise: Any = None, room: Any = None, pages: Any = None, setup: str = "", bench: Any = None, **settings: Any
+    desk: Desk,
+    *,
+    revise: Any = None,
+    room: Any = None,
+    pages: Any = None,
+    setup: str = "",
+    bench: Any = None,
+    **settings: Any,
 ) -> Iterator[Plane]:
     """The control plane on a free port of the loopback, in a thread."""
     listening = listener("127.0.0.1", 0)

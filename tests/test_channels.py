@@ -72,6 +72,8 @@ def test_what_it_lacks_is_named() -> None:
         ({**HOOK, "url": "https://u:p@siem.example/"}, "without credentials"),
         ({**HOOK, "url": "https:///x"}, "url is https"),
         ({**HOOK, "url": "https://x:0/"}, "url is https"),
+        ({**HOOK, "url": "https://x/\r\nHost: y"}, "url is https"),
+        ({**HOOK, "url": "https://x/a b"}, "url is https"),
         ({**HOOK, "url": "https://x:99999/"}, "url is no address"),
         ({**HOOK, "url": "file:///etc/passwd"}, "url is https"),
         ({**MAIL, "url": "https://mail.example"}, "url is smtps"),

@@ -89,6 +89,10 @@ class Approvals:
         self._replay_ms = int(replay_window * 1000)
         self._secret_exceptions = secret_exceptions
 
+    @property
+    def vault(self) -> Vault:
+        return self._vault
+
     # ----------------------------------------------------------------- asking
 
     def hold(self, tx: Transaction, hold: Hold) -> Approval:

@@ -3,8 +3,9 @@
 ``append`` in the transaction of what is spoken of; ``Checkpointer`` beside the traffic; ``verify`` anywhere.
 """
 
-from llmguard.audit.checkpoint import Checkpoint, Checkpointer, checkpoint
+from llmguard.audit.checkpoint import Checkpoint, Checkpointer, checkpoint, covering
 from llmguard.audit.checkpoint import last as checkpoint_last
+from llmguard.audit.entry import verify_entry
 from llmguard.audit.evidence import verify_evidence
 from llmguard.audit.log import (
     LoggedEntry,
@@ -15,6 +16,7 @@ from llmguard.audit.log import (
     entries_of,
     inclusion,
     leaf_hash_at,
+    search,
     size,
 )
 from llmguard.audit.note import Head, Verifier
@@ -34,11 +36,14 @@ __all__ = [
     "checkpoint",
     "checkpoint_last",
     "consistency",
+    "covering",
     "entries",
     "entries_of",
     "inclusion",
     "leaf_hash_at",
+    "search",
     "size",
     "verify",
+    "verify_entry",
     "verify_evidence",
 ]

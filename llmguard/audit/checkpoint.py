@@ -70,6 +70,13 @@ def last(tx: Transaction) -> Checkpoint | None:
     return Checkpoint(*row) if row else None
 
 
+def covering(tx: Transaction, index: int = -1) -> Checkpoint | None:
+    """The newest checkpoint that left the host and covers the entry ``index`` (-1: any); else the newest that does."""
+    sql = "SELECT size, root, note, created, published FROM checkpoints WHERE size > ? AND size > 0"
+    row = tx.one(f"{sql} ORDER BY published IS NULL, size DESC LIMIT 1", index)
+    return Checkpoint(*row) if row else None
+
+
 class Checkpointer:
     """A thread that makes a checkpoint every ``interval`` seconds, and one more when it is closed.
 

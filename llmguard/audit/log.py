@@ -89,6 +89,28 @@ def entries_of(tx: Transaction, tenant: str, after: int, limit: int) -> tuple[li
     return found, seen if seen + 1 < size(tx) else None
 
 
+def search(  # noqa: PLR0913  each is one thing to look for
+    tx: Transaction, tenant: str, limit: int, before: int | None = None, *, kind: str = "", since: int = 0, who: str = ""
+) -> tuple[list[LoggedEntry], int | None]:
+    """At most ``limit`` entries of a tenant, newest first, and before which index the next page goes on.
+
+    ``kind``: how it begins. ``since``: UTC ms. ``who``: a text that is a value somewhere in the entry, such as an
+    address. As with ``entries_of``, a page may be short though there are more.
+    """
+    end = size(tx) if before is None else min(before, size(tx))
+    start = max(0, end - _LOOKED_AT)
+    sql = "SELECT idx, id, time, tenant, kind, leaf FROM audit_entries WHERE idx >= ? AND idx < ? AND tenant = ?"
+    terms: list[tuple[str, Any]] = [(" AND time >= ?", since)]
+    terms += [(" AND instr(kind, ?) = 1", kind)] if kind else []
+    terms += [(" AND instr(leaf, ?)", _encode(who).encode("utf-8", "replace"))] if who else []
+    sql += "".join(term for term, _ in terms)
+    rows = tx.all(f"{sql} ORDER BY idx DESC LIMIT ?", start, end, tenant, *(value for _, value in terms), limit)
+    found = [LoggedEntry(*row) for row in rows]
+    seen = found[-1].index if len(found) == limit else start
+    oldest = entries(tx, seen, seen + 1) if since and seen else []
+    return found, None if seen == 0 or (oldest and oldest[0].time < since) else seen
+
+
 def leaf_hash_at(tx: Transaction, index: int) -> bytes:
     """The hash of one entry. Raises AuditError if it is missing."""
     return _nodes(tx)(0, index)

@@ -50,7 +50,7 @@ def verify(settings: Settings, database: Path | None, checkpoints: Path | None, 
 
 @audit.group()
 def evidence() -> None:
-    """Documents about one approval, for an auditor."""
+    """Documents about one approval, or one entry of the log, for an auditor."""
 
 
 @evidence.command("verify", epilog="Example: llmguard audit evidence verify 01KAN3.json --key NAME+HASH+KEY")
@@ -61,10 +61,12 @@ def evidence() -> None:
 def verify_evidence(settings: Settings, document: Path, checkpoints: Path | None, key: str | None) -> None:
     """Check the evidence of one approval: who decided, what left, and that the signed log says so.
 
+    Or an entry of the log with its proof, as the inbox gives it.
+
     Needs no secret and no running guard. The key, and the checkpoints that the log must continue, come from where they
     left the host, not from whoever hands over the file. Exit code 1 if anything does not hold.
     """
-    from llmguard.audit import verify_evidence as run
+    from llmguard.audit import verify_entry, verify_evidence
 
     outside = checkpoints or settings.checkpoint_folder
     notes, keys = _published(outside)
@@ -74,12 +76,15 @@ def verify_evidence(settings: Settings, document: Path, checkpoints: Path | None
         raise ConfigError("give the verifier key of the log: --key NAME+HASH+KEY, as it was noted down at the start")
     if not notes:
         click.echo(f"no checkpoints at {outside}: nobody outside has witnessed this log", err=True)
-    report = run(_read(document), key or keys, notes)
+    told = _read(document)
+    run = verify_entry if isinstance(told, dict) and told.get("kind") == "llmguard entry" else verify_evidence
+    report = run(told, key or keys, notes)
     click.echo(f"entries      {report.entries}")
     click.echo(f"unwitnessed  {report.unwitnessed}")
     for problem in report.problems:
         click.echo(f"PROBLEM      {visible(problem)}")
-    click.echo("the evidence holds" if report.ok else "the evidence does not hold")
+    what = "entry" if run is verify_entry else "evidence"
+    click.echo(f"the {what} holds" if report.ok else f"the {what} does not hold")
     sys.exit(0 if report.ok else 1)
 
 

@@ -7,6 +7,7 @@ configured upstream only, one connection without a byte of HTTP.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -242,6 +243,8 @@ def channels(settings: Settings) -> Iterator[Verdict]:
         name, health = f"channel {channel.name}", found.get(channel.name, Health())
         if channel.missing:
             yield Verdict(name, "problem", "has no secret", f"set {', '.join(channel.missing)}")
+        elif channel.kind == "slack" and importlib.util.find_spec("slack_sdk") is None:
+            yield Verdict(name, "problem", "slack-sdk is not installed", "pip install 'llmguard[slack]'")
         elif health.failures or health.lost:
             yield Verdict(name, "warning", channel_state(channel, health), f"llmguard channels test {channel.name}")
         else:

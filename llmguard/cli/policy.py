@@ -14,35 +14,61 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from llmguard.cli.approvals import proposed
+from llmguard.cli.checked import checked_as_json, show_checked
 from llmguard.cli.client import ControlClient
+from llmguard.cli.replay import replay, suggest
+from llmguard.cli.explain import explain
 from llmguard.cli.replay import replay, suggest
 from llmguard.cli.screen import console, interactive, styled, visible
 from llmguard.cli.sheet import compared
 from llmguard.config import Settings
-from llmguard.errors import ConfigError, Conflict
+from llmguard.errors import ConfigError, Conflict, LLMGuardError
 
 if TYPE_CHECKING:
     from llmguard.policy import Policy
 
+ASK = 5.0
+"""Seconds that the control plane gets to say who is in which group."""
 _JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 _FILE = click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True))
 
 
-@click.group(epilog="Exit codes: 0 done or no difference, 1 refused or a difference, 2 used wrongly.")
+@click.group(epilog="Exit codes: 0 done or no difference, 1 refused or a difference, 2 used wrongly or not usable.")
 def policy() -> None:
     """The rules: those in force, those of the configuration, and how they change."""
 
 
-@policy.command("check", epilog="Example: llmguard policy check rules.toml")
+@policy.command("check", epilog="Examples: llmguard policy check rules.toml   |   llmguard policy check --strict --json")
 @_FILE
+@click.option("--strict", is_flag=True, help="Exit code 1 for warnings.")
+@_JSON
 @click.pass_obj
-def check(settings: Settings, file: Path | None) -> None:
-    """Compile every rule of the configuration, or of FILE; exit code 2 with the rule's name if one cannot be used."""
-    rules = _rules(settings, file)
-    for rule in rules.rules:
-        click.echo(visible(f"{rule.name}: {rule.verdict} when {rule.when}"))
-    click.echo("default: redact")
-    click.echo(f"version {rules.version}")
+def check(settings: Settings, file: Path | None, strict: bool, as_json: bool) -> None:
+    """Look at every rule of the configuration, or of FILE, and run the tests beside them.
+
+    Errors: conditions that cannot be used, with their line and what to write instead; tests that fail. Warnings: words
+    that no call can have, rules that never decide (proved, or found so in made-up calls), groups without people, which
+    the control plane is asked about if you are logged in. Exit code 2 for errors; for warnings 0, with --strict 1.
+    """
+    from llmguard.policy.check import check as looked
+    from llmguard.policy.document import written
+    from llmguard.policy.vocabulary import Vocabulary
+
+    text, document = written(settings, file)
+    members, unknown = _members(settings)
+    report = looked(document, Vocabulary.of(settings), text=text, members=members)
+    if as_json:
+        click.echo(json.dumps(checked_as_json(report, unknown)))
+    else:
+        show_checked(report, unknown, str(file or settings.policy or ""))
+    if report.errors:
+        sys.exit(2)
+    if report.warnings and strict:
+        sys.exit(1)
+
+
+for command in (explain, replay, suggest):
+    policy.add_command(command)
 
 
 @policy.command("show", epilog="Example: llmguard policy show --json > rules-in-force.json")
@@ -66,6 +92,8 @@ def show(settings: Settings, as_json: bool) -> None:
         if name in stored["policy"]:
             screen.print(styled(f"{name} {json.dumps(stored['policy'][name], ensure_ascii=False)}"))
     click.echo(f"version {visible(str(stored['version']))}")
+    if stored.get("file_error"):
+        click.echo(f"the policy file cannot be used: {visible(str(stored['file_error']))}", err=True)
     if stored["pending"]:
         click.echo("the configuration has other rules: llmguard policy diff, then llmguard policy propose", err=True)
     return None
@@ -80,6 +108,7 @@ def diff(settings: Settings, file: Path | None) -> None:
     with ControlClient.of(settings) as client:
         if not _differ(client, rules, err=False):
             return click.echo("these rules are in force", err=True)
+        click.echo("what it does to calls of the last days: llmguard policy replay", err=True)
     sys.exit(1)
 
 
@@ -117,14 +146,31 @@ def _list(rules: Any) -> Sequence[Mapping[str, Any]]:
 
 
 def _differ(client: ControlClient, rules: Policy, *, err: bool) -> bool:
-    """Prints what would change; whether anything does."""
-    stored = json.dumps(client.get("/policy")["policy"], sort_keys=True)
-    lines = compared(stored, rules.source)
+    """Prints what would change, and what that lets through; whether anything does."""
+    from llmguard.policy import Policy
+    from llmguard.policy.loosening import compared as weighed
+
+    stored = client.get("/policy")["policy"]
+    lines = compared(json.dumps(stored, sort_keys=True), rules.source)
     screen = console(err=err)
     for line in lines:
         screen.print(line)
+    if lines:
+        screen.print(styled("--- what this lets through", "bold"))
+        for told in weighed(Policy.of(stored), rules).told():
+            screen.print(styled(f"    {told}"))
     return bool(lines)
 
 
-policy.add_command(replay)
-policy.add_command(suggest)
+def _members(settings: Settings) -> tuple[dict[str, int] | None, str]:
+    """How many people are in each group, or why that is not known."""
+    try:
+        with ControlClient.of(settings, timeout=ASK) as client:
+            people = list(client.pages("/people", "people"))
+    except LLMGuardError as e:
+        return None, e.message
+    counts: dict[str, int] = {}
+    for person in people:
+        for group in person["groups"] if person["active"] else ():
+            counts[group] = counts.get(group, 0) + 1
+    return counts, ""

@@ -34,7 +34,6 @@ def serve(settings: Settings, /, config: Path | None, **options: object) -> None
     Clients set their base URL to http://HOST:PORT/v1 and use an lg_ key (llmguard keys add NAME). The provider's key is
     read from LLMGUARD_UPSTREAM_KEY.
     """
-    from llmguard.guard import Guard
     from llmguard.proxy.serve import serve as run
 
     setup = one_time_token()

@@ -216,7 +216,9 @@ def logout(tx: Transaction, vault: Vault, token: str) -> Session:
 def sessions_of(tx: Transaction, vault: Vault, who: Person, token: str) -> tuple[OwnSession, ...]:
     """Where a person is logged in now, newest first. ``token``: of the session that asks."""
     mine, now = _hash(vault, "session", token), tx.now
-    sql = "SELECT * FROM sessions WHERE tenant = ? AND email = ? AND min(expires, seen + idle) > ? ORDER BY created DESC"
+    sql = (
+        "SELECT * FROM sessions WHERE tenant = ? AND email = ? AND min(expires, seen + idle) > ? ORDER BY created DESC"
+    )
     return tuple(
         OwnSession(_name(row), row["method"], row["created"], row["seen"], row["expires"], row["hash"] == mine)
         for row in tx.all(sql, who.tenant, who.email, now)

@@ -1,4 +1,4 @@
-"""Account: who one is here, where one is logged in, the password, and how pages look."""
+"""Account: who one is here, where one is logged in, the password, accounts in chats, and how pages look."""
 
 from __future__ import annotations
 
@@ -14,11 +14,20 @@ async def show(visit: Visit) -> Response:
     return await _page(visit)
 
 
-async def _page(visit: Visit, problem: Problem | None = None) -> Response:
+async def _page(visit: Visit, problem: Problem | None = None, code: str = "") -> Response:
     sessions = (await visit.api.get("/sessions"))["sessions"]
-    done = visit.query.get("done", "") if problem is None else ""
-    status = problem.status if problem else 200
-    return visit.page("account.html", status=status, sessions=sessions, problem=problem, done=done, themes=THEMES)
+    chats = await visit.api.get("/links")
+    return visit.page(
+        "account.html",
+        status=problem.status if problem else 200,
+        sessions=sessions,
+        links=chats["links"],
+        teams=chats["teams"],
+        code=code,
+        problem=problem,
+        done="" if problem else visit.query.get("done", ""),
+        themes=THEMES,
+    )
 
 
 async def set_password(visit: Visit) -> Response:
@@ -39,8 +48,21 @@ async def end_session(visit: Visit) -> Response:
     return visit.to("/inbox/account?done=session")
 
 
+async def link(visit: Visit) -> Response:
+    """The code is on this one page, and nowhere else."""
+    made = await visit.api.post("/links")
+    return await _page(visit, code=made["code"])
+
+
+async def unlink(visit: Visit) -> Response:
+    await visit.api.post(f"/links/{segment(visit.part('id'))}/remove")
+    return visit.to("/inbox/account?done=link")
+
+
 PAGES = (
     Page("GET", "/inbox/account", show),
     Page("POST", "/inbox/account/password", set_password),
     Page("POST", "/inbox/account/sessions/{id}/end", end_session),
+    Page("POST", "/inbox/account/links", link),
+    Page("POST", "/inbox/account/links/{id}/remove", unlink),
 )

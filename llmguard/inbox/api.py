@@ -20,7 +20,7 @@ BACKGROUND = (b"x-llmguard-background", b"1")
 """Marks a look that nobody asked for, such as the next long poll: it does not keep an idle session alive."""
 
 
-class Problem(Exception):  # noqa: N818  the name of RFC 9457
+class Problem(Exception):  # the name of RFC 9457
     """The API refused. ``detail`` is written for people, and holds no original text."""
 
     def __init__(self, status: int, code: str, detail: str, *, approval: str = "", retry_after: int = 0) -> None:

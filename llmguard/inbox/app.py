@@ -6,8 +6,9 @@ and gets what was typed back; nothing is decided by a form of another session.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from llmguard.config import Settings
-from llmguard.inbox import account, cookies, login, queue
+from llmguard.inbox import account, approval, audit, cookies, dashboard, detectors, history, login, queue, revise
 from llmguard.inbox.api import Api, Problem
 from llmguard.inbox.forms import HERE, RESUME, TOKEN, Form, local, posted, same_origin
 from llmguard.inbox.pages import Page
@@ -28,6 +29,12 @@ from llmguard.inbox.visit import Unchanged, Visit
 log = logging.getLogger("llmguard")
 ROOMS: tuple[tuple[Page, ...], ...] = (
     queue.PAGES,
+    approval.PAGES,
+    revise.PAGES,
+    history.PAGES,
+    dashboard.PAGES,
+    audit.PAGES,
+    detectors.PAGES,
     account.PAGES,
     login.PAGES,
 )
@@ -74,7 +81,7 @@ class Inbox:
 
     # ----------------------------------------------------------------- the way to a page
 
-    def _served(self, methods: Mapping[str, Page]) -> object:
+    def _served(self, methods: Mapping[str, Page]) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:
             visit = self._visit(request)
             try:
@@ -152,13 +159,18 @@ class Inbox:
         assert isinstance(error, HTTPException)  # noqa: S101  registered for this type
         words = {404: ("not_found", "there is no such page"), 405: ("method_not_allowed", "this page takes no form")}
         code, detail = words.get(error.status_code, ("http", error.detail))
-        return self._plain(request, Problem(error.status_code, code, detail))
+        return await self._plain(request, Problem(error.status_code, code, detail))
 
     async def _crashed(self, request: Request, error: Exception) -> Response:
         log.error("a page of the inbox failed: %s", type(error).__name__)
-        return self._plain(request, Problem(500, "internal_error", "a part of the guard failed; its log names which"))
+        return await self._plain(request, Problem(500, "internal_error", "a part of the guard failed; its log names which"))
 
-    def _plain(self, request: Request, problem: Problem) -> Response:
-        answer = self._visit(request).problem(problem, back="/inbox", typed=())
+    async def _plain(self, request: Request, problem: Problem) -> Response:
+        """A problem outside of every page, with the navigation for whoever is logged in."""
+        visit = self._visit(request)
+        if visit.token and problem.status < 500:
+            with contextlib.suppress(Problem):
+                await visit.enter()
+        answer = visit.problem(problem, back="/inbox", typed=())
         answer.headers.update(HEADERS)
         return answer

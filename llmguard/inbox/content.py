@@ -7,6 +7,7 @@ in some block, or the whole body stands there as it is.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import shlex
@@ -65,21 +66,24 @@ class Section:
         return sum(block.size for block in self.blocks)
 
 
-def read(subject: str, media: str, body: str) -> tuple[Section, ...]:
+def read(subject: str, media: str, body: bytes) -> tuple[Section, ...]:
     """A whole body as sections. ``media``: its Content-Type. What has no shape that is known is one section of text."""
     if media.lower().startswith("multipart/form-data"):
         files = multipart.read(media, body)
         return tuple(_file(part) for part in files) if files else (plain(body),)
     try:
-        value = loads(body)
-        return tuple(_sections(subject, value)) or (plain(body),)
+        return tuple(_sections(subject, loads(body.decode()))) or (plain(body),)
     except (ValueError, RecursionError):
         return (plain(body),)
 
 
-def plain(body: str) -> Section:
-    """Text as it is."""
-    return Section("The body", (Block("text", "exactly as it would be sent", body),))
+def plain(body: bytes) -> Section:
+    """Text as it is; bytes that are none in base64."""
+    try:
+        block = Block("text", "exactly as it would be sent", body.decode())
+    except UnicodeDecodeError:
+        block = Block("text", "no text: exactly as it would be sent, in base64", base64.b64encode(body).decode())
+    return Section("The body", (block,))
 
 
 def _sections(subject: str, value: Any) -> Iterator[Section]:
@@ -161,7 +165,7 @@ def _item(title: str, item: Any) -> Section:
         for call in rest.pop("tool_calls"):
             blocks += _tool_call(call)
     if rest:
-        blocks.append(_rows(rest, "also"))
+        blocks.append(_rows(rest, "other fields"))
     return Section(title, tuple(blocks) or (Block("code", "empty", "{}"),), role, name)
 
 
@@ -194,7 +198,7 @@ def _with_blobs(label: str, value: dict[str, Any]) -> Iterator[Block]:
             return {k: without(v) for k, v in part.items()}
         if isinstance(part, str) and (blob := _blob(part)):
             blobs.append(blob)
-            return f"({blob.text})"
+            return "(bytes: see below)"
         return part
 
     yield _rows(without(value), label)
@@ -232,7 +236,7 @@ def _tools(value: Any) -> Section:
 
 
 def _action(rest: dict[str, Any]) -> Iterator[Section]:
-    about = {k: rest.pop(k) for k in ("action", "function", "on") if k in rest}
+    about: dict[str, Any] = {k: rest.pop(k) for k in ("action", "function", "on") if k in rest}
     if about:
         yield Section("What is to be done", (_rows(about),))
     if "description" in rest:

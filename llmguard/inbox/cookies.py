@@ -1,7 +1,7 @@
 """Cookies: what the browser keeps for us: the session, how the pages look, and a login that is under way.
 
 The session's token is in its cookie and nowhere else: scripts cannot read it, other sites cannot make the browser send
-it, and the token of a form is derived from it one way. Invariant: a form counts only in the session that it was made in.
+it, and the token of a form is derived from it one way. Invariant: a form counts only in the session of its page.
 """
 
 from __future__ import annotations

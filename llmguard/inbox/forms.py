@@ -11,7 +11,7 @@ from starlette.requests import Request
 from llmguard.inbox.api import Problem
 
 MAX_FIELDS, MAX_PATH = 300, 2000
-TOKEN, HERE, RESUME = "_form", "_here", "_resume"  # noqa: S105  names of fields
+TOKEN, HERE, RESUME = "_form", "_here", "_resume"
 """The form's token, the page that it stands on, and the wish to have what was typed back on that page."""
 OWN = frozenset({TOKEN, HERE, RESUME})
 SECRET = frozenset({"password", "again", "code", "token"})

@@ -56,8 +56,18 @@ async def _page(
     providers = (await visit.api.get("/login/providers"))["providers"]
     first = (await visit.api.get("/setup"))["open"]
     email = visit.form["email"] or visit.me.get("email", "")
-    values = {"back": back, "typed": typed, "over": over, "again": again, "problem": problem, "email": email}
-    return visit.page("login.html", status=status, providers=providers, first=first, **values)
+    return visit.page(
+        "login.html",
+        status=status,
+        providers=providers,
+        first=first,
+        back=back,
+        typed=typed,
+        over=over,
+        again=again,
+        problem=problem,
+        email=email,
+    )
 
 
 def _address(back: str, *, over: bool, again: bool) -> str:

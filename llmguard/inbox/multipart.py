@@ -29,41 +29,45 @@ class Field:
     sha256: str
 
 
-def read(media: str, body: str) -> tuple[Field, ...]:
+def read(media: str, body: bytes) -> tuple[Field, ...]:
     """The fields, or nothing where this is no such form."""
     found = _BOUNDARY.search(media)
     if found is None:
         return ()
-    line = f"--{found[1] or found[2]}"
-    pieces = f"\r\n{body}".split(f"\r\n{line}")
-    first, *fields, last = pieces if len(pieces) > 2 else ("x", "")
-    if first.strip() or last.strip() != "--" or not 0 < len(fields) <= MOST:
+    line = f"\r\n--{found[1] or found[2]}".encode()
+    pieces = (b"\r\n" + body).split(line, MOST + 2)
+    fields = pieces[1:-1]
+    if pieces[0].strip() or not 0 < len(fields) <= MOST or pieces[-1].strip() != b"--":
         return ()
     made = [_field(piece) for piece in fields]
     return tuple(f for f in made if f) if all(made) else ()
 
 
-def _field(piece: str) -> Field | None:
-    head, blank, content = piece.removeprefix("\r\n").partition("\r\n\r\n")
+def _field(piece: bytes) -> Field | None:
+    head, blank, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
     if not blank:
         return None
-    headers = tuple((name.strip(), value.strip()) for name, _, value in (h.partition(":") for h in head.split("\r\n")))
+    lines = [h.partition(":") for h in head.decode(errors="replace").split("\r\n")]
+    headers = tuple((name.strip(), value.strip()) for name, _, value in lines)
     known = {name.lower(): value for name, value in headers}
     disposition = known.get("content-disposition", "")
     name, filename = _NAME.search(disposition), _FILENAME.search(disposition)
-    raw = content.encode()
     return Field(
         name[1] if name else "",
         filename[1] if filename else "",
         known.get("content-type", ""),
         headers,
-        content if _readable(content) else None,
-        len(raw),
-        hashlib.sha256(raw).hexdigest(),
+        _text(content),
+        len(content),
+        hashlib.sha256(content).hexdigest(),
     )
 
 
-def _readable(content: str) -> bool:
-    """Whether it is mostly what people write; what steers the eye in it is shown as such anyway."""
-    controls = sum(1 for c in content[:4096] if c < " " and c not in "\r\n\t")
-    return controls <= len(content[:4096]) * _MOST_CONTROLS
+def _text(content: bytes) -> str | None:
+    """What people can read of it: all, or nothing. What steers the eye in a text is shown as such anyway."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return None
+    controls = sum(1 for c in text[:4096] if c < " " and c not in "\r\n\t")
+    return text if controls <= len(text[:4096]) * _MOST_CONTROLS else None

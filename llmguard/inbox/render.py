@@ -25,6 +25,7 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
     "digits": text.digits,
     "level": text.level,
     "state": text.state,
+    "points": text.points,
 }
 
 

@@ -12,6 +12,8 @@ from typing import Any
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.S)
 _INDENT = "  "
 _DEEPEST = 200
+_LINE = 60
+"""Characters of a list that stays on its line."""
 
 
 class Number(str):
@@ -47,11 +49,17 @@ def spelled(value: Any, deep: int = 0) -> str:
         members = [f"{_quoted(k)}: {spelled(v, deep + 1)}" for k, v in value.items()]
         return "{" + inner + f",{inner}".join(members) + "\n" + _INDENT * deep + "}"
     if isinstance(value, list) and value:
-        if all(isinstance(v, Number) for v in value):
-            return "[" + ", ".join(value) + "]"
+        if all(isinstance(v, Number) for v in value) or _short(value):
+            return "[" + ", ".join(spelled(v, deep + 1) for v in value) + "]"
         items = [spelled(v, deep + 1) for v in value]
         return "[" + inner + f",{inner}".join(items) + "\n" + _INDENT * deep + "]"
     return _quoted(value)
+
+
+def _short(value: list[Any]) -> bool:
+    """Whether it is read at a glance on one line."""
+    simple = not any(isinstance(v, dict | list) for v in value)
+    return simple and sum(len(str(v)) + 4 for v in value) <= _LINE
 
 
 def _quoted(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Static files: style, scripts and icon of the pages, read once; their addresses hold their hash, so they keep for good."""
+"""Static files: style, scripts and icon of the pages, read once; addresses hold their hash, so they keep for good."""
 
 from __future__ import annotations
 

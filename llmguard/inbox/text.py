@@ -15,6 +15,9 @@ from markupsafe import Markup, escape
 from llmguard import invisible
 
 _PLAIN = re.compile(r"[\x20-\x7e]*")
+_RUN = re.compile(r"([^\x21-\x7e\n\t ])\1{7,}")
+_KNOWN = 20_000
+"""Characters whose form is kept."""
 _CHIP = Markup('<span class="chip" title="{}">{}</span>')
 
 
@@ -26,13 +29,30 @@ def visible(text: object, *, lines: bool = False) -> Markup:
     written = str(text)
     if _PLAIN.fullmatch(written):
         return escape(written)
+    table = _LINES if lines else _LINE
     pieces: list[str] = []
     kept = 0
-    for at, character in enumerate(written):
-        if not invisible.harmless(character, lines=lines):
-            pieces += [str(escape(written[kept:at])), str(chip(character))]
-            kept = at + 1
-    return Markup("".join([*pieces, str(escape(written[kept:]))]))  # noqa: S704  every piece is escaped
+    for run in _RUN.finditer(written):
+        if not invisible.harmless(run[1], lines=True):
+            pieces += [written[kept : run.start()].translate(table), str(chip(run[1], len(run[0])))]
+            kept = run.end()
+    return Markup("".join([*pieces, written[kept:].translate(table)]))  # noqa: S704  escaped, or a chip
+
+
+class _Shown(dict[int, str]):
+    """How each character is shown, learnt as they come: ``str.translate`` asks for each, and pages may be long."""
+
+    def __init__(self, *, lines: bool) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def __missing__(self, code: int) -> str:
+        if len(self) > _KNOWN:
+            self.clear()  # somebody writes in all scripts at once
+        character = chr(code)
+        plain = invisible.harmless(character, lines=self._lines)
+        self[code] = shown = str(escape(character) if plain else chip(character))
+        return shown
 
 
 def body(text: object) -> Markup:
@@ -40,8 +60,12 @@ def body(text: object) -> Markup:
     return visible(text, lines=True)
 
 
-def chip(character: str) -> Markup:
-    return _CHIP.format(invisible.name(character), invisible.label(character))
+def chip(character: str, times: int = 1) -> Markup:
+    """``times``: so often in a row."""
+    return _CHIP.format(invisible.name(character), invisible.label(character) + (f" ×{times:,}" if times > 1 else ""))
+
+
+_LINE, _LINES = _Shown(lines=False), _Shown(lines=True)
 
 
 def count(number: int, one: str, many: str = "") -> str:
@@ -90,6 +114,12 @@ def size(bytes_: int) -> str:
 def digits(digest: str) -> str:
     """The beginning of a digest, in groups that can be read out."""
     return " ".join(digest[i : i + 4] for i in range(0, 16, 4))
+
+
+def points(value: float) -> str:
+    """Points of a risk with their sign; what is there and rounds to nothing is said to be less than one."""
+    rounded = round(value)
+    return f"{rounded:+d}".replace("-", "−") if rounded else "<1" if value else "0"
 
 
 def level(risk: int) -> str:

@@ -24,7 +24,7 @@ POLL = 25
 """Seconds that such a request waits for news, at most."""
 
 
-class Unchanged(Exception):  # noqa: N818  no error: there is nothing new to show
+class Unchanged(Exception):
     """A part of a page is what the browser has already."""
 
     def __init__(self, etag: str) -> None:

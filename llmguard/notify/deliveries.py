@@ -207,9 +207,11 @@ def _failed(tx: Transaction, d: Delivery, failure: Undelivered) -> None:
         "UPDATE channels SET failures = failures + 1, resumes = ?, problem = ? WHERE tenant = ? AND name = ?",
         *(resumes, failure.code, d.tenant, d.channel),
     )
+    again = tx.now + pause_ms(d.attempts) if d.attempts else 0  # who fails twice lets the others go first
     tx.run(
-        "UPDATE deliveries SET attempts = attempts + 1, due = ? WHERE tenant = ? AND channel = ? AND topic = ?",
-        *(tx.now + pause_ms(d.attempts), d.tenant, d.channel, d.topic),
+        "UPDATE deliveries SET attempts = attempts + 1, due = max(due, ?)"
+        " WHERE tenant = ? AND channel = ? AND topic = ? AND event = ?",
+        *(again, d.tenant, d.channel, d.topic, d.event),
     )
 
 
@@ -284,7 +286,8 @@ def health(tx: Transaction, tenant: str, channel: str) -> Health:
 
 
 def forget(tx: Transaction) -> None:
-    """Drops what was handed over long ago, and what belongs to it."""
+    """Drops what was handed over long ago, what belongs to it, and what waits for a channel that is gone."""
     tx.run("DELETE FROM outbox WHERE sent <= ?", tx.now - KEPT_MS)
+    tx.run("DELETE FROM deliveries WHERE created <= ?", tx.now - KEPT_MS)
     tx.run("DELETE FROM cards WHERE created <= ?", tx.now - CARDS_MS)
     tx.run("DELETE FROM callbacks WHERE until <= ?", tx.now)

@@ -26,7 +26,7 @@ from llmguard.notify.card import elsewhere
 from llmguard.notify.failure import Undelivered
 from llmguard.notify.links import Account
 from llmguard.notify.outgoing import outgoing
-from llmguard.notify.text import mrkdwn
+from llmguard.notify.text import shown
 from llmguard.store import Store, Transaction
 from llmguard.vault import Vault
 
@@ -91,7 +91,7 @@ class Interactions:
             told = await self._commanded(words, account)
         except LLMGuardError as e:
             told = e.message
-        return Reply({"response_type": "ephemeral", "text": mrkdwn(told)})
+        return Reply({"response_type": "ephemeral", **slack.said(told)})
 
     async def _commanded(self, words: list[str], account: Account) -> str:
         if words[:1] == ["link"] and len(words) == 2:
@@ -144,7 +144,7 @@ class Interactions:
         try:
             await self._act(lambda tx: self._vote(tx, pressed, "request_changes"))
         except LLMGuardError as e:
-            return Reply({"response_action": "errors", "errors": {slack.REASON: mrkdwn(e.message, 300)}})
+            return Reply({"response_action": "errors", "errors": {slack.REASON: shown(e.message, 300)}})
         return Reply()
 
     async def _act(self, work: Callable[[Transaction], T]) -> T:
@@ -225,5 +225,5 @@ def _part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _whisper(pressed: Pressed, text: str) -> Reply:
     """Words for the one who pressed, below the card."""
-    arguments = {"channel": pressed.channel.conversation, "user": pressed.account.id, "text": mrkdwn(text)}
+    arguments = {"channel": pressed.channel.conversation, "user": pressed.account.id, **slack.said(text)}
     return Reply(then=(Call(pressed.channel, "chat.postEphemeral", arguments),))

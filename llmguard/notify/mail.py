@@ -7,6 +7,7 @@ No header holds other people's words.
 from __future__ import annotations
 
 import asyncio
+import logging
 import smtplib
 import ssl
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from llmguard.notify.failure import Undelivered
 from llmguard.notify.message import Message
 from llmguard.notify.outgoing import Outgoing
 
+log = logging.getLogger("llmguard")
 TIMEOUT = 10.0
 """Seconds for each step of the conversation."""
 WHOLE = 40.0
@@ -87,7 +89,10 @@ def _spoken(channel: Channel, mail: EmailMessage) -> None:
                 server.starttls(context=tls)
             if channel.user:
                 server.login(channel.user, channel.token or "")
-            server.send_message(mail, channel.sender, channel.to)
+            if refused := server.send_message(mail, channel.sender, channel.to):
+                log.error(
+                    "the channel %s: %d of %d recipients were refused", channel.name, len(refused), len(channel.to)
+                )
     except ssl.SSLError:
         raise Undelivered("certificate") from None
     except smtplib.SMTPNotSupportedError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from llmguard.notify.failure import Undelivered, ensure
 
@@ -25,14 +26,16 @@ class Outgoing:
     http: aiohttp.ClientSession
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-        """The body of a success. Raises Undelivered for anything else."""
+        """The body of a success. The address goes out as it is configured. Raises Undelivered for anything else."""
         sent = {
             "user-agent": "llmguard",
             "accept-encoding": "identity",
             "content-type": "application/json; charset=utf-8",
         }
         try:
-            async with self.http.post(url, data=body, headers=sent | dict(headers), allow_redirects=False) as answer:
+            async with self.http.post(
+                URL(url, encoded=True), data=body, headers=sent | dict(headers), allow_redirects=False
+            ) as answer:
                 ensure(answer.status, answer.headers)
                 return await _bounded(answer.content)
         except (TimeoutError, asyncio.TimeoutError):  # noqa: UP041  two types before 3.11 of what aiohttp raises

@@ -60,8 +60,7 @@ class Slack:
         return kept
 
     async def greet(self, out: Outgoing) -> None:
-        text = f"llmguard speaks here as {self._channel.name}. Nothing is asked of anybody."
-        await self._posted(out, {"text": mrkdwn(text)})
+        await self._posted(out, said(f"llmguard speaks here as {self._channel.name}. Nothing is asked of anybody."))
 
     def _shape(self, message: Message) -> dict[str, Any]:
         if len(json.dumps(made := blocks(message.card, self._channel))) > 40_000:
@@ -156,6 +155,12 @@ def _confirm(card: Card, word: str) -> Any:
 def ticket(card: Card, channel: Channel) -> str:
     """What a button says it is for."""
     return json.dumps([channel.name, card.approval, card.version, card.digest])
+
+
+def said(text: str) -> dict[str, Any]:
+    """A sentence: as plain text, and where that is not shown, escaped."""
+    plain = {"type": "plain_text", "text": shown(text, 1000), "emoji": False}
+    return {"text": mrkdwn(text), "blocks": [{"type": "section", "text": plain}]}
 
 
 def modal(value: str) -> dict[str, Any]:

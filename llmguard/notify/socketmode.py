@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from llmguard.channels import Channel
 from llmguard.errors import LLMGuardError
@@ -26,6 +28,8 @@ from llmguard.store import Store
 
 log = logging.getLogger("llmguard")
 HEARTBEAT = 30.0
+STEADY = 20.0
+"""Seconds after which a connection was one: a server that takes it and hangs up is left alone ever longer, too."""
 AT_ONCE = 8
 """Interactions that are worked on at a time."""
 
@@ -49,16 +53,17 @@ class SocketMode:
 
     async def run(self) -> None:
         """Until it is cancelled."""
+        clock = asyncio.get_running_loop().time
         while True:
+            began = clock()
             try:
                 async with outgoing() as out:
                     await self._connected(out)
             except Undelivered as e:
                 log.error("Socket Mode of %s: %s", self._channels[0].name, e.code)
-                self._failures += 1
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as e:
                 log.error("Socket Mode of %s: %s", self._channels[0].name, type(e).__name__)
-                self._failures += 1
+            self._failures = 0 if clock() - began >= STEADY else self._failures + 1
             await asyncio.sleep(self._pause(self._failures) / 1000 if self._failures else 0.5)
 
     async def _connected(self, out: Outgoing) -> None:
@@ -69,7 +74,7 @@ class SocketMode:
         if not isinstance(url, str) or not ours(url, first.address):
             raise Undelivered("slack_foreign_socket")
         work: set[asyncio.Task[None]] = set()
-        async with out.http.ws_connect(url, heartbeat=HEARTBEAT, max_msg_size=MAX_ANSWER) as ws:
+        async with out.http.ws_connect(URL(url, encoded=True), heartbeat=HEARTBEAT, max_msg_size=MAX_ANSWER) as ws:
             try:
                 await self._listen(ws, work)
             finally:
@@ -85,9 +90,7 @@ class SocketMode:
             if envelope.get("type") == "disconnect":
                 await asyncio.gather(*work)
                 return
-            if envelope.get("type") == "hello":
-                self._failures = 0
-            elif isinstance(envelope.get("envelope_id"), str):
+            if isinstance(envelope.get("envelope_id"), str):
                 await self._room.acquire()
                 task = asyncio.create_task(self._answer(ws, envelope))
                 work.add(task)
@@ -122,6 +125,8 @@ class SocketMode:
 
 def ours(url: str, api: str) -> bool:
     """Whether a socket's address is of the API's own domain, and as secret as the API."""
+    if not re.fullmatch("[!-~]{1,2000}", url):
+        return False
     try:
         there, here = urlsplit(url), urlsplit(api)
     except ValueError:

@@ -53,7 +53,7 @@ class Policy:
         if len({r.name for r in self.rules}) < len(self.rules):
             raise ConfigError("two rules of the policy share a name")
         self._groups = tuple(_grouped(self.rules))
-        self._reads = Reads.of([r.condition for r in self.rules])
+        self.reads = Reads.of([r.condition for r in self.rules])
         self.styles = checked_styles(styles or {})
         self.mode = mode
         self._weights = _weighed(weights)
@@ -114,12 +114,12 @@ class Policy:
 
     def activation(self, facts: Facts, risk: Risk) -> Activation:
         """The facts as the conditions of this policy read them."""
-        return Activation(facts, risk, self._reads)
+        return Activation(facts, risk, self.reads)
 
     def alike(self, facts: Facts, risk: Risk) -> tuple[Any, ...]:
         """Calls of which this is equal are decided alike."""
         left = facts.kind == "action", all([f.redactable for f in facts.found])  # beside what conditions read
-        return (*left, *seen(facts, risk, self._reads))
+        return (*left, *seen(facts, risk, self.reads))
 
     def _asked(self, activation: Activation) -> Iterator[Rule]:
         """The rules in order, without groups of which none holds and none errs."""
@@ -135,9 +135,13 @@ class Policy:
 
 
 def shipped() -> Mapping[str, Any]:
-    """The document of the shipped policy."""
-    text = importlib.resources.files("llmguard.policy").joinpath("default.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    """The document of the shipped policy, without the tests beside its rules."""
+    return {key: value for key, value in tomllib.loads(shipped_text()).items() if key in KEYS}
+
+
+def shipped_text() -> str:
+    """The file of the shipped policy."""
+    return importlib.resources.files("llmguard.policy").joinpath("default.toml").read_text(encoding="utf-8")
 
 
 def _grouped(rules: Sequence[Rule]) -> Iterator[tuple[Sequence[Rule], Several | None]]:

@@ -5,9 +5,9 @@ condition is compiled. At run time cel-expr-python returns errors as truthy valu
 outcome are both tested: whatever is not exactly true or false refuses the call. An evaluation takes at most 10,000 steps
 over lists, which is an error like any other.
 
-What conditions cost does not grow with how many findings are alike: only what they read is made ready, ``exists`` and
-``all`` look at findings that differ in it, and of more than ``MANY`` findings no more alike are listed than the largest
-number in a condition, plus one; so a count compared with a number comes out the same.
+What conditions cost does not grow with how many findings are alike: only what they read is made ready, and they run
+as ``rewriting`` has them, over findings that differ. A list that they take one by one (``findings[0]``, ``map``) has
+every finding up to ``MANY``, and of more no more alike than the largest number in a condition, plus one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -25,6 +25,7 @@ from llmguard.errors import ConfigError, GuardUnavailable
 from llmguard.facts import Facts, Found
 from llmguard.model import Risk
 from llmguard.policy.advice import told
+from llmguard.policy.rewriting import COUNT, COUNTS, KINDS, SOME, TIMES, Rewritten, blanked, checkable, rewritten
 from llmguard.risk import people
 
 LONGEST = 4000
@@ -63,30 +64,31 @@ FIELDS = {
     "redactable": "BOOL",
 }
 """What a condition can see of a finding."""
-_OVER_FINDINGS = re.compile(r"\bfindings\s*\.\s*(exists_one|exists|all|filter|map)\s*\(\s*([A-Za-z_]\w*)\s*,")
-_COUNTED = re.compile(r"\bsize\s*\(\s*findings\s*\)|\bfindings\s*\.\s*size\s*\(\s*\)")
-_TEXT = re.compile(r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'""")
 _NUMBER = re.compile(r"(?<![\w.])\d{1,9}(?![\w.])")
-KINDS, COUNT = "findings__kinds", "findings__count"
-"""Variables of our own: findings that differ in what is read of them, and how many findings there are."""
-MANY = 1000
-"""Findings up to which a condition has each of them."""
+MANY = 300
+"""Findings up to which a list of them has each."""
+LISTED = 1000
+"""Findings that a list has at most."""
+PIECE = 200
+"""Kinds that are counted at a time: CEL copies a list at each step."""
 
 
 class Condition:
-    """A compiled expression. ``ran`` is what is evaluated: the same, over fewer findings where that says the same."""
+    """A compiled expression. ``ran`` is what is evaluated: it says the same, over fewer findings."""
 
-    __slots__ = ("_expression", "name", "ran", "source")
+    __slots__ = ("_counts", "_expression", "name", "ran", "source")
 
     def __init__(self, name: str, source: str) -> None:
         """Raises ConfigError, which names the rule ``name``."""
         if not isinstance(source, str) or len(source) > LONGEST:
             raise ConfigError(f"policy rule {name!r}: when is an expression of at most {LONGEST} characters")
-        self.name, self.source, self.ran = name, source, _shortened(source)
+        self.name, self.source, self.ran = name, source, rewritten(source)
         self._expression = _compiled(name, source, self.ran)
+        self._counts = _counters((self,))
 
     def holds(self, facts: Activation) -> bool:
         """Raises GuardUnavailable if the condition errs or is neither true nor false."""
+        facts.count(self._counts)
         value = _truth(self._expression, facts)
         if value is None:
             raise GuardUnavailable(f"policy rule {self.name!r} failed, so nothing is sent; see: llmguard policy check")
@@ -96,16 +98,18 @@ class Condition:
 class Several:
     """Conditions that are asked at once: ``(a) || (b) || …`` is false only if each of them is false and none errs."""
 
-    __slots__ = ("_expression",)
+    __slots__ = ("_counts", "_expression")
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
+        self._counts = _counters(conditions)
         try:  # a comment may end a condition: hence the line feed
-            self._expression = _environment().compile(" || ".join(f"({c.ran}\n)" for c in conditions))
+            self._expression = _environment().compile(" || ".join(f"({c.ran.text}\n)" for c in conditions))
         except RuntimeError:  # together too long for the compiler: each is asked by itself
             self._expression = None
 
     def none(self, facts: Activation) -> bool:
         """Whether none holds and none errs; false also where that is not known."""
+        facts.count(self._counts)
         return self._expression is not None and _truth(self._expression, facts) is False
 
 
@@ -113,14 +117,15 @@ class Several:
 class Reads:
     """What conditions may read: nothing else is made ready for them. More than they do read is harmless.
 
-    ``each``: whether findings are counted or taken one by one; then ``alike`` of those that no condition could tell
-    apart are enough.
+    ``each``: whether findings are taken one by one; then ``alike`` of those that no condition could tell apart are
+    enough. ``counted``: whether it matters how many there are of a kind.
     """
 
     variables: frozenset[str]
     fields: tuple[str, ...]
     each: bool
     alike: int
+    counted: bool = True
 
     @classmethod
     def of(cls, conditions: Iterable[Condition]) -> Reads:
@@ -131,8 +136,9 @@ class Reads:
         return cls(
             variables=frozenset(name for name in VARIABLES if name.rpartition(".")[2] in words),
             fields=tuple(name for name in FIELDS if name in words),
-            each=any(re.search(r"\bfindings\b", _bare(c.ran)) for c in conditions),
-            alike=1 + max(100, *numbers) if numbers else 101,
+            each=any(re.search(r"\bfindings\b", blanked(text)) for c in conditions for text in _texts(c.ran)),
+            alike=1 + max([100, *numbers]),
+            counted=any(c.ran.counts for c in conditions),
         )
 
 
@@ -140,12 +146,42 @@ ALL = Reads(frozenset(VARIABLES), tuple(FIELDS), True, MANY)
 
 
 class Activation:
-    """The facts of one call as conditions see them."""
+    """The facts of one call as conditions see them. What they count is counted when it is first asked for."""
 
-    __slots__ = ("activation",)
+    __slots__ = ("_counts", "_values", "activation")
 
     def __init__(self, facts: Facts, risk: Risk, reads: Reads = ALL) -> None:
-        self.activation = _environment().Activation(values(facts, risk, reads))
+        self._values = values(facts, risk, reads)
+        self._counts: dict[str, int] = {}
+        self.activation = _environment().Activation(self._values)
+
+    def count(self, counters: Sequence[tuple[str, Any]]) -> None:
+        """One that errs has no figure, so the condition that asks for it errs."""
+        wanted = [(key, counter) for key, counter in counters if key not in self._counts]
+        if not wanted:
+            return
+        kinds = self._values[KINDS]
+        pieces = [{**self._values, SOME: kinds[i : i + PIECE]} for i in range(0, len(kinds), PIECE)]
+        activations = [_environment().Activation(piece) for piece in pieces]
+        for key, counter in wanted:
+            total = _total(counter, activations)
+            if total is not None:
+                self._counts[key] = total
+        self.activation = _environment().Activation({**self._values, COUNTS: dict(self._counts)})
+
+
+def _total(counter: Any, activations: Sequence[Any]) -> int | None:
+    """How many findings are of the kinds that are counted; None if that errs."""
+    total = 0
+    for activation in activations:
+        try:
+            outcome = counter.eval(activation)
+        except RuntimeError:  # more steps than the evaluator takes
+            return None
+        if outcome.type() == _cel().Type.ERROR:
+            return None
+        total += sum(n.value() for n in outcome.value())
+    return total
 
 
 _VALUES: Mapping[str, Callable[[Facts, Risk], Any]] = {
@@ -181,9 +217,10 @@ def values(facts: Facts, risk: Risk, reads: Reads = ALL) -> dict[str, Any]:
         kinds[of_finding(f)] += f.times
     total = kinds.total()
     made[COUNT] = total
-    made[KINDS] = [dict(zip(reads.fields, kind, strict=True)) for kind in kinds]
+    made[KINDS] = [{**dict(zip(reads.fields, kind, strict=True)), TIMES: n} for kind, n in kinds.items()]
+    made[COUNTS] = {}
     if reads.each:
-        most = total if total <= MANY else reads.alike
+        most = total if total <= MANY else max(2, min(reads.alike, LISTED // len(kinds)))
         made["findings"] = [
             found
             for found, count in zip(made[KINDS], kinds.values(), strict=True)
@@ -199,7 +236,9 @@ def seen(facts: Facts, risk: Risk, reads: Reads) -> tuple[Any, ...]:
     of_finding = _picked(reads.fields)
     for f in facts.found:
         kinds[of_finding(f)] += f.times
-    return (facts.unscanned, tuple(kinds.items()), *made)
+    # where findings are not taken one by one, only which kinds there are and how many findings in all makes a difference
+    found = tuple(kinds.items()) if reads.each or reads.counted else (frozenset(kinds), kinds.total())
+    return (facts.unscanned, found, *made)
 
 
 def _picked(fields: Sequence[str]) -> Callable[[Found], tuple[Any, ...]]:
@@ -225,58 +264,36 @@ def _truth(expression: Any, facts: Activation) -> bool | None:
     return bool(value)
 
 
-def _bare(source: str) -> str:
-    """A condition of the same length whose texts say nothing: what looks like code inside text is text."""
-    return _TEXT.sub(lambda m: '"' + "x" * (len(m[0]) - 2) + '"', source)
+def _texts(ran: Rewritten) -> tuple[str, ...]:
+    return (ran.text, *(count.source for count in ran.counts))
 
 
-def _shortened(source: str) -> str:
-    """The condition with ``exists`` and ``all`` over findings that differ, and without lists that are only counted."""
-    bare = _bare(source)
-    changes = [(m.start(), m.start() + len("findings"), KINDS) for m in _OVER_FINDINGS.finditer(bare) if m[1] in _EVERY]
-    changes += [(*m.span(), COUNT) for m in _COUNTED.finditer(bare)]
-    for start, end, by in sorted(changes, reverse=True):
-        source = source[:start] + by + source[end:]
-    return source
+def _counters(conditions: Iterable[Condition]) -> tuple[tuple[str, Any], ...]:
+    counts = {count.key: count.source for c in conditions for count in c.ran.counts}
+    return tuple((key, _counter(source)) for key, source in counts.items())
 
 
-_EVERY = ("exists", "all")
-"""Macros that say the same of a list whatever stands in it twice."""
+@lru_cache(maxsize=4096)
+def _counter(source: str) -> Any:
+    return _environment().compile(source)
 
 
-def _compiled(name: str, source: str, ran: str) -> Any:
+def _compiled(name: str, source: str, ran: Rewritten) -> Any:
     if "findings__" in source:
         raise ConfigError(f"policy rule {name!r}: no variable begins with findings__")
     try:
         expression = _environment().compile(source)
-        for checked in _checkable(source):
-            checked[0].compile(checked[1])
-        if ran != source:
-            expression = _environment().compile(ran)
+        names, checked = checkable(source)
+        if names:
+            _environment(names).compile(checked)
+        if ran.text != source:
+            expression = _environment().compile(ran.text)
     except (RuntimeError, TypeError) as e:
         said = told(str(e), source, tuple(VARIABLES), tuple(FIELDS))
         raise ConfigError(f"policy rule {name!r}: {said}") from None
     if expression.return_type() not in (_cel().Type.BOOL, _cel().Type.DYN):
         raise ConfigError(f"policy rule {name!r}: the condition is not true or false")
     return expression
-
-
-def _checkable(source: str) -> list[tuple[Any, str]]:
-    """The condition once more, with the fields of findings as variables of their types.
-
-    Findings are maps for CEL, whose fields have no types: ``findings.exists(f, f.typ == 1)`` would compile. So the
-    macro's list is replaced by one that the compiler knows, and ``f.type`` and the like are declared.
-    """
-    bare = _bare(source)
-    names = frozenset(m[2] for m in _OVER_FINDINGS.finditer(bare))
-    if not names:
-        return []
-    swapped, end = [], 0
-    for m in _OVER_FINDINGS.finditer(bare):
-        over = source[m.start() : m.start(2)].replace("findings", "[true]  ", 1)  # columns stay what they are
-        swapped += [source[end : m.start()], over, "_" * len(m[2])]
-        end = m.end(2)
-    return [(_environment(names), "".join([*swapped, source[end:]]))]
 
 
 @cache
@@ -286,8 +303,9 @@ def _environment(over: frozenset[str] = frozenset()) -> Any:
     kinds["TEXTS"] = cel.Type.List(cel.Type.STRING)
     kinds["FINDINGS"] = cel.Type.List(cel.Type.Map(cel.Type.STRING, cel.Type.DYN))
     fields = {f"{v}.{field}": kind for v in over for field, kind in FIELDS.items()}
-    declared: Mapping[str, str] = {**VARIABLES, KINDS: "FINDINGS", COUNT: "INT", **fields}
-    return cel.NewEnv(variables={name: kinds[kind] for name, kind in declared.items()})
+    declared: Mapping[str, str] = {**VARIABLES, **dict.fromkeys((KINDS, SOME), "FINDINGS"), COUNT: "INT", **fields}
+    counts = cel.Type.Map(cel.Type.STRING, cel.Type.INT)
+    return cel.NewEnv(variables={COUNTS: counts, **{name: kinds[kind] for name, kind in declared.items()}})
 
 
 @cache

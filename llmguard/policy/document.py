@@ -14,7 +14,7 @@ from typing import Any
 
 from llmguard.config import Settings
 from llmguard.errors import ConfigError
-from llmguard.policy import KEYS, Policy, shipped
+from llmguard.policy import KEYS, Policy, shipped_text
 from llmguard.policy.advice import near
 
 MAX_BYTES = 1024 * 1024
@@ -44,7 +44,9 @@ def written(settings: Settings, file: Path | None = None) -> tuple[str, dict[str
     if path is not None:
         content = text(path)
         return content, parsed(str(path), content)
-    return "", dict(shipped()) if settings.rules is None else {"rules": list(settings.rules)}
+    if settings.rules is not None:
+        return "", {"rules": list(settings.rules)}
+    return shipped_text(), parsed("the shipped policy", shipped_text())
 
 
 def read(path: Path) -> Written:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from llmguard.errors import GuardUnavailable
-from llmguard.facts import Facts
+from llmguard.facts import Facts, undated
 from llmguard.model import Requirement, Risk
 from llmguard.policy import Policy
 
@@ -26,7 +26,9 @@ OTHERS = "others"
 BINS = 10
 """Of the residual risk, each as wide."""
 REMEMBERED = 20_000
-"""Different decisions that are remembered."""
+"""Different decisions that are remembered, and calls that are alike."""
+LARGEST, FEW = 1000, 50
+"""Bytes of kept facts, and findings, beyond which they are not: calls with many findings are hardly ever alike."""
 _STRICTNESS = {"allow": 0, "redact": 1, "require_approval": 2, "block": 3, "error": 4}
 EFFECTS = {
     "newly_refused": "refused, for a rule errs",
@@ -61,6 +63,8 @@ class Recorded(Protocol):
     def inherent(self) -> int: ...
     @property
     def residual(self) -> int: ...
+    @property
+    def kept(self) -> bytes: ...
     @property
     def facts(self) -> Facts: ...
 
@@ -148,25 +152,13 @@ class Report:
 
 
 def replay(calls: Iterable[Recorded], old: Policy, new: Policy, needs: People | None = None) -> Report:
-    """What ``new`` would have decided of ``calls``, oldest first, against ``old``."""
-    tally, needs = _Tally(), needs or (lambda requirement, _: requirement.quorum)
-    before, after = _Decider(old), _Decider(new)
-    alike = all(old.document.get(key) == new.document.get(key) for key in ("weights", "styles"))
-    required = {rule.name: rule.requirement for rule in old.rules}
+    """What ``new`` would have decided of ``calls``, oldest first, against ``old``.
+
+    Raises ValueError for calls that another version of the guard kept.
+    """
+    tally, anew = _Tally(needs or (lambda requirement, _: requirement.quorum)), _Anew(old, new)
     for kept in calls:
-        facts = kept.facts
-        recorded = kept.policy == old.version
-        if recorded:  # of a call that left as written, the risk was kept as written
-            known = Risk(kept.inherent, kept.residual) if kept.verdict != "allow" else None
-            requirement = required.get(kept.rule, Requirement()) if kept.verdict == "require_approval" else None
-            then = _Said(kept.verdict, kept.rule, requirement)
-            risk = known if known and alike else old.risk(facts)
-        else:
-            risk = old.risk(facts)
-            then = before.said(facts, risk)
-        anew = risk if alike else new.risk(facts)
-        tally.add(kept.id, facts, (then, risk), (after.said(facts, anew), anew), needs)
-        tally.anew += not recorded
+        tally.add(kept.id, *anew.decided(kept))
     return tally.whole()
 
 
@@ -193,6 +185,59 @@ class _Said:
     shadow: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """What is said of a call before and now, with its risk then and now. ``anew``: before is decided anew as well."""
+
+    facts: Facts
+    before: _Said
+    was: Risk
+    after: _Said
+    risk: Risk
+    anew: bool
+
+
+class _Anew:
+    """Decides kept calls anew, and calls that are alike but for their time and size once."""
+
+    def __init__(self, old: Policy, new: Policy) -> None:
+        self._old, self._new = old, new
+        self._before, self._after = _Decider(old), _Decider(new)
+        self._alike = all(old.document.get(key) == new.document.get(key) for key in ("weights", "styles"))
+        self._required = {rule.name: rule.requirement for rule in old.rules}
+        read = old.reads.variables | new.reads.variables
+        self._timeless = not read & {"time.hour", "time.weekday"}
+        self._sizeless = self._alike and not read & {"call.bytes", "call.characters"}
+        self._known: dict[Any, _Both] = {}
+
+    def decided(self, kept: Recorded) -> tuple[int, _Both]:
+        """When the call came, and what is said of it."""
+        recorded = kept.policy == self._old.version
+        # the risk of what left as written was kept as written, so that it is worked out again, from sizes too
+        told = recorded and kept.verdict != "allow"
+        rest, moment = undated(kept.kept, sizes=not (self._sizeless and told))
+        key = (rest, kept.verdict, kept.rule, kept.inherent, kept.residual) if recorded else (rest, kept.policy)
+        both = self._known.get(key)
+        if both is None:
+            both = self._both(kept, recorded, told)
+            if self._timeless and len(rest) <= LARGEST:
+                if len(self._known) >= REMEMBERED:
+                    self._known.clear()
+                self._known[key] = both
+        return moment, both
+
+    def _both(self, kept: Recorded, recorded: bool, told: bool) -> _Both:
+        facts = kept.facts
+        was = Risk(kept.inherent, kept.residual) if told and self._alike else self._old.risk(facts)
+        risk = was if self._alike else self._new.risk(facts)
+        if recorded:
+            held = self._required.get(kept.rule, Requirement()) if kept.verdict == "require_approval" else None
+            before = _Said(kept.verdict, kept.rule, held)
+        else:
+            before = self._before.said(facts, was)
+        return _Both(facts, before, was, self._after.said(facts, risk), risk, not recorded)
+
+
 class _Decider:
     """Decides with a policy, and remembers what it decided by all that its conditions can see of a call."""
 
@@ -201,6 +246,8 @@ class _Decider:
         self._known: dict[Any, _Said] = {}
 
     def said(self, facts: Facts, risk: Risk) -> _Said:
+        if len(facts.found) > FEW:
+            return self._decided(facts, risk)
         key = self._policy.alike(facts, risk)
         known = self._known.get(key)
         if known is None:
@@ -223,8 +270,9 @@ class _Decider:
 class _Tally:
     """The counts while calls come."""
 
-    def __init__(self) -> None:
+    def __init__(self, needs: People | None = None) -> None:
         self.calls = self.first = self.last = self.anew = self.partial = 0
+        self._needs = needs or (lambda requirement, _: requirement.quorum)
         self._rows: dict[tuple[str, str, str, str], list[Any]] = {}
         self._by: dict[str, dict[str, Counter[str]]] = {"principal": {}, "operation": {}, "type": {}}
         self._names: dict[str, str] = {}
@@ -233,10 +281,11 @@ class _Tally:
         self._people, self._moved = [0, 0], [0, 0, 0]
         self._shadow: dict[str, Counter[str]] = {}
 
-    def add(self, id_: str, facts: Facts, then: tuple[_Said, Risk], now: tuple[_Said, Risk], needs: People) -> None:
-        (before, was), (after, risk) = then, now
+    def add(self, id_: str, moment: int, both: _Both) -> None:
+        before, after, facts = both.before, both.after, both.facts
         self.calls += 1
-        self.first, self.last = self.first or facts.received, facts.received
+        self.anew += both.anew
+        self.first, self.last = self.first or moment, moment
         self.partial += facts.partial
         key = before.verdict, before.rule, after.verdict, after.rule
         row = self._rows.get(key)
@@ -248,14 +297,14 @@ class _Tally:
         if row[0] not in ("same", "other_rule"):
             self._changed(facts, row[0])
         held = before.verdict == "require_approval", after.verdict == "require_approval"
-        day = self._days.setdefault(facts.received // 86_400_000, [0, 0, 0])
+        day = self._days.setdefault(moment // 86_400_000, [0, 0, 0])
         day[0] += 1
         day[1] += held[0]
         day[2] += held[1]
-        self._risk(before, was, after, risk, held)
+        self._risk(both, held)
         for i, said in enumerate((before, after)):
             if said.requirement is not None:
-                self._people[i] += needs(said.requirement, facts.human)
+                self._people[i] += self._needs(said.requirement, facts.human)
         for rule, would in after.shadow:
             self._shadow.setdefault(rule, Counter())[would] += 1
 
@@ -271,8 +320,9 @@ class _Tally:
             for name in names:
                 self._by[table].setdefault(name, Counter())[what] += 1
 
-    def _risk(self, before: _Said, was: Risk, after: _Said, risk: Risk, held: tuple[bool, bool]) -> None:
-        left = _left(before, was), _left(after, risk)
+    def _risk(self, both: _Both, held: tuple[bool, bool]) -> None:
+        was, risk = both.was, both.risk
+        left = _left(both.before, was), _left(both.after, risk)
         for i in (0, 1):
             tenth = self._risks[min(left[i] * BINS // 100, BINS - 1)]
             tenth[2 * i] += 1
@@ -291,7 +341,9 @@ class _Tally:
             row = self._rows.setdefault((r.before, r.before_rule, r.after, r.after_rule), [r.effect, 0, []])
             row[1] += r.calls
             row[2] = [*row[2], *r.examples][:EXAMPLES]
-        self._names |= {k: v for k, v in other.names.items() if k in self._names or len(self._names) < NAMES}
+        for name, shown in other.names.items():
+            if len(self._names) < NAMES:
+                self._names.setdefault(name, shown)
         for table, names in other.by.items():
             for name, counts in names.items():
                 known = table != "principal" or name in self._names

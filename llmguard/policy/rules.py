@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from llmguard.errors import ConfigError
 from llmguard.model import Requirement, Verdict
+from llmguard.policy.advice import near
 from llmguard.policy.conditions import Condition
 
 _TIMES = {"expires_in": (60, 7 * 86400), "spend_in": (10, 7 * 86400), "fresh": (30, 86400)}
@@ -45,10 +46,14 @@ class Rule:
             raise ConfigError(f"policy rule {index + 1}: name and reason are text")
         if max(len(name), len(raw.get("reason", name))) > LONGEST:
             raise ConfigError(f"policy rule {index + 1}: name and reason have at most {LONGEST} characters")
-        if unknown := set(raw) - KEYS:
-            raise ConfigError(f"policy rule {name!r}: no key {min(unknown)!r}; keys are {', '.join(sorted(KEYS))}")
+        if unknown := sorted(set(raw) - KEYS):
+            meant = near(unknown[0], KEYS)
+            hint = f"did you mean {meant!r}?" if meant else f"keys are {', '.join(sorted(KEYS))}"
+            raise ConfigError(f"policy rule {name!r}: no key {unknown[0]!r}; {hint}")
         if raw.get("verdict") not in get_args(Verdict):
-            raise ConfigError(f"policy rule {name!r}: verdict is one of {', '.join(get_args(Verdict))}")
+            meant = near(str(raw.get("verdict", "")), get_args(Verdict))
+            hint = f"; did you mean {meant!r}?" if meant else ""
+            raise ConfigError(f"policy rule {name!r}: verdict is one of {', '.join(get_args(Verdict))}{hint}")
         for flag in _FLAGS:
             if not isinstance(raw.get(flag, False), bool):
                 raise ConfigError(f"policy rule {name!r}: {flag} is true or false")

@@ -56,7 +56,8 @@ def serve(
 ) -> None:
     """Runs until SIGINT or SIGTERM; answers under way get ``DRAIN`` seconds. SIGHUP: the policy file is read again.
 
-    ``ready`` gets the open guard. ``pages``: those of the control plane. ``setup``: the token that makes the first person.
+    ``ready`` gets the open guard. ``pages``: those of the control plane. ``setup``: the token that makes the first
+    person.
     """
     sockets = listener(settings.host, settings.port), listener(settings.host, settings.control_port)
     asyncio.run(_serve(settings, sockets, ready, pages, setup))

@@ -33,6 +33,8 @@ _LETTERS = "bcdfghjklmnpqrstvwxz"
 """What a hash is spelled with: no vowels, so no words, and no digits, so no numbers."""
 _LENGTH = 12
 """Letters of a hash: 51 bits."""
+_NO_SECRET = 3 * _STAR
+"""What tells whoever looks for secrets that this is none, also of a piece of it."""
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -101,7 +103,7 @@ class Writer:
 
     def _one_way(self, style: str, finding: Finding, value: str, tight: bool) -> str:
         if style == "hash":
-            return self._hashed(finding.type, value, tight)
+            return self._hashed(finding, value, tight)
         if style == "drop":
             return "x" if tight else _GONE
         if style == "mask":
@@ -119,15 +121,17 @@ class Writer:
         if new is not None and tight:
             new = _UNFIT.sub("x", new)[: len(value)]
             new = new if new.casefold() != value.casefold() else None
-        return new or self._hashed(finding.type, value, tight)
+        return new or self._hashed(finding, value, tight)
 
-    def _hashed(self, type_: str, value: str, tight: bool) -> str:
-        number = int.from_bytes(self._digest(f"hash\x1f{type_}", value), "big")
+    def _hashed(self, finding: Finding, value: str, tight: bool) -> str:
+        number = int.from_bytes(self._digest(f"hash\x1f{finding.type}", value), "big")
         letters = ""
         for _ in range(_LENGTH):
             number, at = divmod(number, len(_LETTERS))
             letters += _LETTERS[at]
-        return f"hash-{letters}" if tight else f"[{type_}#{letters}]"
+        if tight:
+            return f"hash-{letters}"
+        return f"[{finding.type}#{_NO_SECRET if finding.category == 'secret' else ''}{letters}]"
 
 
 def masked(type_: str, category: Category, value: str) -> str:

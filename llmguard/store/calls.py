@@ -24,7 +24,9 @@ _COLUMNS = "id, principal, verdict, rule, policy, inherent, residual, shadow, fa
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One call as it was decided. ``shadow``: rules in shadow mode that held, with what they would have said."""
+    """One call as it was decided. ``shadow``: rules in shadow mode that held, with what they would have said.
+    ``kept``: its facts, encoded.
+    """
 
     id: str
     principal: str
@@ -34,7 +36,12 @@ class Kept:
     inherent: int
     residual: int
     shadow: tuple[tuple[str, str], ...]
-    facts: Facts
+    kept: bytes
+
+    @property
+    def facts(self) -> Facts:
+        """Raises ValueError if another version kept them."""
+        return Facts.decode(self.kept)
 
 
 def keep(tx: Transaction, call: Call, record: Record) -> None:
@@ -63,9 +70,7 @@ def page(tx: Transaction, tenant: str, after: str = "", limit: int = PAGE, befor
     return [_kept(row) for row in tx.all(sql, tenant, after, before, limit)]
 
 
-def ids(
-    tx: Transaction, tenant: str, after: str, limit: int, before: str = "~", human: str | None = None
-) -> list[str]:
+def ids(tx: Transaction, tenant: str, after: str, limit: int, before: str = "~", human: str | None = None) -> list[str]:
     """Ids between two others, oldest first; with ``human``, of calls that name this address somewhere."""
     named, who = ("", ()) if human is None else (" AND instr(facts, ?)", (json.dumps(human).encode(),))
     sql = f"SELECT id FROM calls WHERE tenant = ? AND id > ? AND id < ?{named} ORDER BY id LIMIT ?"  # noqa: S608
@@ -121,6 +126,7 @@ def forget(tx: Transaction, tenant: str, before: int) -> int:
 
 
 def _kept(row: sqlite3.Row) -> Kept:
-    shadow = tuple((rule, verdict) for rule, verdict in json.loads(row["shadow"]))
-    plain = {c: row[c] for c in ("id", "principal", "verdict", "rule", "policy", "inherent", "residual")}
-    return Kept(**plain, shadow=shadow, facts=Facts.decode(row["facts"]))
+    told = row["shadow"]
+    shadow = () if told == "[]" else tuple((rule, verdict) for rule, verdict in json.loads(told))
+    id_, principal, verdict, rule, policy, inherent, residual = row[:7]
+    return Kept(id_, principal, verdict, rule, policy, inherent, residual, shadow, row["facts"])

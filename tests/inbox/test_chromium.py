@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from llmguard.inbox.app import ROOMS
 from tests.desks import ANN, BO, CY
@@ -43,7 +43,9 @@ def test_the_policy_holds_in_the_browser_and_is_not_only_said(window: Open) -> N
     seen = window(BO)
     page = seen.open("/inbox")
     page.evaluate("""() => {
-      const script = document.createElement("script"); script.textContent = "window.ran = 1"; document.body.append(script);
+      const script = document.createElement("script");
+      script.textContent = "window.ran = 1";
+      document.body.append(script);
       const image = new Image(); image.src = "https://evil.example/x.png"; document.body.append(image);
       document.querySelector("h1").setAttribute("style", "color: red");
     }""")
@@ -221,18 +223,64 @@ def test_a_page_says_when_the_guard_does_not_answer_and_goes_on_when_it_does(sit
     expect(page.locator("#notice")).to_be_hidden()
 
 
-def test_a_person_who_logged_out_elsewhere_comes_back_to_what_was_typed(site: Site, window: Open) -> None:
-    seen = window(BO)
-    page = seen.open("/inbox/account")
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_what_was_chosen_when_the_session_ended_is_there_again_after_the_login(
+    site: Site, window: Open, scripts: bool
+) -> None:
+    page = window(BO, java_script_enabled=scripts).page
+    page.goto("/inbox/account")
+    page.select_option("[name=theme]", "dark")
+    page.uncheck("[name=keys]")
+    site.desk.now += IDLE + 1
+    page.click("text=Keep")
+    expect(page.locator(".box")).to_contain_text("Nothing you typed is lost")
+    page.fill("[name=code]", site.desk.code(BO))
+    page.click("text=Log in with the code")
+    if not scripts:
+        page.click("text=Go on")
+    expect(page.locator("h1")).to_have_text("Account")
+    assert page.url.endswith("/inbox/account")
+    expect(page.locator("[name=theme]")).to_have_value("dark")
+    expect(page.locator("[name=keys]")).not_to_be_checked()
+    assert page.get_attribute("html", "data-theme") == "auto"
+    page.click("text=Keep")
+    assert page.get_attribute("html", "data-theme") == "dark"
+
+
+def test_a_password_is_never_written_into_a_page_again(site: Site, window: Open) -> None:
+    page = window(BO).open("/inbox/account")
     page.fill("[name=password]", "correct horse 7")
     page.fill("[name=again]", "correct horse 7")
     site.desk.now += IDLE + 1
     page.click("text=Set the password")
-    expect(page.locator(".box")).to_contain_text("Nothing you typed is lost")
+    expect(page.locator("h1")).to_have_text("Log in")
+    assert "correct horse" not in page.content()
+
+
+def test_a_slow_answer_says_that_it_is_under_way(window: Open) -> None:
+    page = window(BO).open("/inbox")
+    held: list[Route] = []
+    page.route("**/inbox/account", lambda route: held.append(route))  # noqa: PLW0108  Playwright wants a function
+    page.evaluate("document.querySelector('.who a').click()")
+    expect(page.locator("html.slow #news")).to_have_text("Loading …")
+    held[0].continue_()
+    expect(page.locator("h1")).to_have_text("Account")
+
+
+def test_an_old_login_sets_no_password_before_it_is_made_anew(site: Site, window: Open) -> None:
+    page = window(BO).open("/inbox/account")
+    site.desk.now += 16 * 60 * 1000
+    page.fill("[name=password]", "correct horse 7")
+    page.fill("[name=again]", "correct horse 7")
+    page.click("text=Set the password")
+    expect(page.locator("h1")).to_have_text("Log in again")
     page.fill("[name=code]", site.desk.code(BO))
     page.click("text=Log in with the code")
     expect(page.locator("h1")).to_have_text("Account")
-    assert page.url.endswith("/inbox/account")
+    page.fill("[name=password]", "correct horse 7")
+    page.fill("[name=again]", "correct horse 7")
+    page.click("text=Set the password")
+    expect(page.locator(".box")).to_contain_text("The password is set")
 
 
 def test_the_cookie_is_out_of_reach_of_scripts(window: Open) -> None:

@@ -1,4 +1,4 @@
-"""The queue as a person reads it: what waits and for whom, filters and search, and text that tries to be more than text."""
+"""The queue as a person reads it: what waits and for whom, filters and search, and text that tries to be more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What we ship of others: the very files of the registry, with licence and source; and nothing that a page may not run."""
+"""What we ship of others: the registry's very files, with licence and source; and nothing that a page may not run."""
 
 from __future__ import annotations
 

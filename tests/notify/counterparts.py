@@ -30,6 +30,7 @@ class Got:
     """One request that arrived."""
 
     path: str
+    target: str
     headers: dict[str, str]
     body: bytes
 
@@ -100,7 +101,9 @@ class Counterpart:
         if answer is not None and answer.delay:
             await asyncio.sleep(answer.delay)
         with self.news:
-            self.got.append(Got(request.path, {k.lower(): v for k, v in request.headers.items()}, body))
+            self.got.append(
+                Got(request.path, request.raw_path, {k.lower(): v for k, v in request.headers.items()}, body)
+            )
             self.news.notify_all()
         if answer is None:
             answer = Answer(body=self._slack(request.path, request.headers.get("authorization", "")))

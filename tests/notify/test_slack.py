@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models.blocks import Block
 from slack_sdk.models.blocks.basic_components import TextObject
 from slack_sdk.models.blocks.block_elements import ButtonElement
@@ -18,7 +19,7 @@ from llmguard.identity import Cause
 from llmguard.model import Approval, Hold, Reason, Risk
 from llmguard.notify import deliveries
 from llmguard.notify.card import card
-from llmguard.notify.slack import blocks, modal
+from llmguard.notify.slack import blocks, modal, said
 from tests.desks import ANN, BO, CY, TENANT, Desk
 from tests.notify.counterparts import BOT, Answer, Counterpart
 
@@ -47,7 +48,7 @@ def buttons(made: list[dict[str, Any]]) -> list[str]:
 
 def hold(desk: Desk, **more: Any) -> Approval:
     """An approval of whatever a caller or an operator may have called something."""
-    request: Hold = desk.request(**{k: more.pop(k) for k in ("key", "quorum", "groups", "fresh") if k in more})
+    request: Hold = desk.request(**{k: more.pop(k) for k in ("key", "quorum", "groups", "fresh", "body") if k in more})
     rule = more.pop("rule", None)
     if rule is not None:
         request = replace(request, decision=replace(request.decision, rule=rule))
@@ -146,8 +147,9 @@ def test_other_peoples_words_are_words(desk: Desk, there: Counterpart, slack: Ma
         risk=Risk(10, 10, (Reason("t", 1.0, words),)),
         findings={words: 3},
         quorum=2,
+        body=json.dumps({"input": words[:3000]}).encode(),
     )
-    tell(slack())
+    tell(slack(excerpts=True))
     [posted] = there.called("chat.postMessage")
     for block in posted["blocks"]:
         assert_sound(block)
@@ -157,6 +159,7 @@ def test_other_peoples_words_are_words(desk: Desk, there: Counterpart, slack: Ma
         lines = text["text"].split("\n")
         assert len(lines) <= 2, "a label and what it says: no words of others make a line"
         assert all(c.isprintable() for line in lines for c in line)
+    assert "Leaves, redacted" in json.dumps(posted)
     assert posted["text"] == f"Waits for approval: approval {approval.id}"
     assert posted["link_names"] is False
     assert posted["parse"] == "none"
@@ -197,6 +200,30 @@ def assert_sound(block: dict[str, Any]) -> None:
         assert isinstance(field, TextObject)
         assert len(field.text) <= 2000
     assert len(block.get("fields", [])) <= 10
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "header", "text": {"type": "plain_text", "text": "x" * 151}},
+        {"type": "section", "fields": [{"type": "plain_text", "text": "x"}] * 11},
+        {"type": "section", "fields": [{"type": "plain_text", "text": "x" * 2001}]},
+        {"type": "section"},
+        {"type": "actions", "elements": [{"type": "button", "text": {"type": "plain_text", "text": "x" * 76}}]},
+        {"type": "context", "elements": [{"type": "plain_text", "text": "x"}] * 11},
+    ],
+)
+def test_a_shape_that_slack_would_refuse_is_found(block: dict[str, Any]) -> None:
+    with pytest.raises((SlackObjectFormationError, AssertionError)):
+        assert_sound(block)
+
+
+def test_a_sentence_of_ours_mentions_nobody() -> None:
+    made = said("only the groups '<!channel> *x*' decide this\nreally")
+    assert made["text"] == "only the groups '&lt;!channel&gt; *x*' decide this[U+000A LF]really"
+    [block] = made["blocks"]
+    assert_sound(block)
+    assert block["text"]["type"] == "plain_text"
 
 
 def test_the_window_is_one_that_the_sdk_takes() -> None:

@@ -24,7 +24,7 @@ RULE = {"name": "all", "when": "true", "verdict": "require_approval", "reason": 
 def test_a_held_call_is_approved_by_a_button_and_the_card_follows(
     local_with: Callable[..., LocalGuard], there: Counterpart, slack: Callable[..., Channel], fakes: Fakes
 ) -> None:
-    local = local_with(channels=(slack(excerpts=True),), rules=(RULE,))
+    local = local_with(channels=(slack(excerpts=True),), rules=(RULE,), names=False)
     for email in ("ann@example.com", "bo@example.com"):
         local.person(email)
     guard, secret = local.guard, fakes.email()

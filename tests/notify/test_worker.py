@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from llmguard.channels import Channel
-from llmguard.notify import deliveries
+from llmguard.notify import deliveries, outgoing
 from llmguard.notify.deliveries import Health
 from llmguard.notify.worker import Worker
 from tests.desks import BO, CY, TENANT, Desk
+from tests.notify.conftest import SECRET
 from tests.notify.counterparts import Answer, Counterpart
 
 Make = Callable[..., Channel]
@@ -163,6 +168,50 @@ def test_a_redirect_is_not_followed(desk: Desk, there: Counterpart, hook: Make, 
     assert health(desk, "siem").problem == "redirected"
 
 
+def test_a_channel_that_never_answers_delays_itself_alone(
+    desk: Desk, there: Counterpart, hook: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing, "TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+
+    async def running() -> None:
+        with Counterpart() as silent:
+            silent.always = Answer(delay=30)
+            channels = [hook("silent", url=f"{silent.url}/in"), hook()]
+            worker = Worker(desk.store, desk.vault, desk.approvals, channels, TENANT, str)
+            task = asyncio.create_task(worker.run())
+            await asyncio.to_thread(there.wait, lambda: there.got)
+            while not health(desk, "silent").failures:
+                await asyncio.sleep(0.02)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    desk.hold()
+    asyncio.run(running())
+    assert health(desk, "silent").problem == "timeout"
+
+
+def test_a_message_that_breaks_us_is_given_up_and_the_next_one_told(
+    desk: Desk, there: Counterpart, hook: Make, tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = desk.hold()
+    desk.edit("UPDATE outbox SET body = '[]' WHERE approval = ?", broken.id)
+    desk.hold(key="two")
+    tell(hook())
+    assert len(there.got) == 1
+    assert health(desk, "siem").lost == 1
+
+
+def test_order_is_kept_over_an_outage(desk: Desk, there: Counterpart, hook: Make, tell: Tell) -> None:
+    there.always = Answer(503)
+    approval = desk.hold()
+    desk.vote(approval, BO)
+    tell(hook())
+    there.always, there.got = None, []
+    desk.now = health(desk, "siem").resumes
+    tell(hook())
+    assert types(there) == ["approval.pending", "approval.approved"]
+
+
 def test_retry_after_is_heeded_up_to_an_hour(desk: Desk, there: Counterpart, hook: Make, tell: Tell) -> None:
     for said, seconds in (("120", 120), ("999999", 3600)):
         there.next = [Answer(429, headers={"retry-after": said})]
@@ -267,6 +316,34 @@ def test_two_workers_at_once_tell_everything_once(desk: Desk, there: Counterpart
 
     asyncio.run(both())
     assert len({got.headers["webhook-id"] for got in there.got}) == len(there.got) == 30
+
+
+def test_two_processes_tell_everything_once(desk: Desk, there: Counterpart) -> None:
+    for i in range(100):
+        desk.hold(key=str(i))
+    program = [sys.executable, "-c", PROCESS, str(desk.folder), f"{there.url}/hook", SECRET]
+    processes = [subprocess.Popen(program, cwd=Path(__file__).parents[2]) for _ in range(2)]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    assert len({got.headers["webhook-id"] for got in there.got}) == len(there.got) == 100
+
+
+PROCESS = """
+import asyncio, os, sys
+from pathlib import Path
+from llmguard.approvals import Approvals
+from llmguard.channels import Channel
+from llmguard.notify import deliveries, outgoing
+from llmguard.notify.worker import Worker
+from llmguard.store import Store
+from llmguard.vault import Keyring, Vault
+folder, url, secret = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+store, vault = Store(folder / "llmguard.db"), Vault(Keyring.open(folder / "keys"))
+channel = Channel("siem", "webhook", url=url, token=secret)
+worker = Worker(store, vault, Approvals(vault), [channel], "default", str)
+while store.read(deliveries.news) or store.read(lambda tx: deliveries.health(tx, "default", "siem").waiting):
+    asyncio.run(worker.once())
+store.close()
+"""
 
 
 # --------------------------------------------------------------------------- noise

@@ -63,6 +63,8 @@ function show(part, html) {
   if (said && news.textContent !== said.dataset.news) news.textContent = said.dataset.news;
 }
 
+const LONGEST = 45000; // ms that an answer may take which waits for news 25 s at most
+
 async function follow(part, stopped) {
   const every = Number(part.dataset.every || 0);
   let etag = part.dataset.etag || "";
@@ -73,7 +75,7 @@ async function follow(part, stopped) {
     try {
       answer = await fetch(part.dataset.live, {
         headers: { "x-llmguard-live": every ? "0" : "25", "if-none-match": etag },
-        cache: "no-store", redirect: "error", signal: stopped,
+        cache: "no-store", redirect: "error", signal: AbortSignal.any([stopped, AbortSignal.timeout(LONGEST)]),
       });
       if (answer.status === 401) {
         const here = encodeURIComponent(location.pathname + location.search);
@@ -84,6 +86,7 @@ async function follow(part, stopped) {
         etag = answer.headers.get("etag") || "";
         show(part, html);
       } else if (answer.status === 403 || answer.status === 404) {
+        part.dispatchEvent(new Event("llmguard:gone"));
         return tell("This is not yours to see any more. Load the page again.");
       } else if (answer.status !== 304) throw new Error(String(answer.status));
       failures = 0;
@@ -107,6 +110,16 @@ addEventListener("pageshow", (event) => {
   leaving = new AbortController();
   followAll();
   for (const button of document.querySelectorAll("button[data-sent]")) wake(button);
+});
+
+// ---------------------------------------------------------------- a guard that is slow
+
+addEventListener("beforeunload", () => {
+  setTimeout(() => {
+    document.documentElement.classList.add("slow");
+    news.textContent = "Loading …";
+  }, 700);
+  setTimeout(() => document.documentElement.classList.remove("slow"), 20000); // it was a download, or it was stopped
 });
 
 // ---------------------------------------------------------------- forms

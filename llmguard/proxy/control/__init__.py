@@ -27,6 +27,7 @@ from llmguard.proxy.control.approvals import ApprovalDesk, Revise
 from llmguard.proxy.control.browser import BrowserLogin
 from llmguard.proxy.control.callbacks import CallbackDesk
 from llmguard.proxy.control.calls import CallDesk
+from llmguard.proxy.control.drafts import DraftDesk
 from llmguard.proxy.control.endpoints import Endpoint, as_json
 from llmguard.proxy.control.exceptions import ExceptionDesk
 from llmguard.proxy.control.http import Door, crashed, http_error, refused
@@ -113,6 +114,7 @@ def endpoints(
         PeopleDesk(units),
         CallbackDesk(units, settings),
         ProofDesk(units),
+        DraftDesk(units, settings),
         StatisticsDesk(units, settings),
         TryoutDesk(units, bench),
     )

@@ -48,30 +48,25 @@ MAX_REVISION = 8 * 1024 * 1024
 _DIGEST = pattern("[0-9a-f]{64}", "the egress digest that was shown: 64 hex digits")
 _REASON = text(MAX_REASON, "why; the requester can read it")
 _WAIT = number(0, LONGEST_WAIT, "seconds to wait for news")
-LIST = Fields(
-    {
-        "state": word(*STATES),
-        "subject": word("call", "action", "change", "review"),
-        "mine": FLAG,
-        "waiting": {**FLAG, "description": "only what waits for this person's vote"},
-        "open": {**FLAG, "description": "only what people can still change"},
-        "closed": {**FLAG, "description": "only what nobody votes on any more"},
-        "operation": text(100, "a part of the operation's name"),
-        "requester": text(320, "a part of the name of the human, the key or the caller"),
-        "type": text(64, "a part of the name of a type that was found"),
-        "risk": number(0, 100, "at least, as written or as it would leave"),
-        "text": text(200, "words that all occur in id, digest, operation, destination, rule or requester"),
-        "counts": {**FLAG, "description": "also how many wait for this person's vote"},
-        "prefix": ID,
-        "cursor": ID,
-        "limit": LIMIT,
-        "wait": _WAIT,
-    },
-    frozenset(
-        ("state", "subject", "mine", "waiting", "open", "closed", "operation", "requester", "type", "risk", "text", "counts")
-        + ("prefix", "cursor", "limit", "wait")
-    ),
-)
+_LIST = {
+    "state": word(*STATES),
+    "subject": word("call", "action", "change", "review"),
+    "mine": FLAG,
+    "waiting": {**FLAG, "description": "only what waits for this person's vote"},
+    "open": {**FLAG, "description": "only what people can still change"},
+    "closed": {**FLAG, "description": "only what nobody votes on any more"},
+    "operation": text(100, "a part of the operation's name"),
+    "requester": text(320, "a part of the name of the human, the key or the caller"),
+    "type": text(64, "a part of the name of a type that was found"),
+    "risk": number(0, 100, "at least, as written or as it would leave"),
+    "text": text(200, "words that all occur in id, digest, operation, destination, rule or requester"),
+    "counts": {**FLAG, "description": "also how many wait for this person's vote"},
+    "prefix": ID,
+    "cursor": ID,
+    "limit": LIMIT,
+    "wait": _WAIT,
+}
+LIST = Fields(_LIST, frozenset(_LIST))
 _FILTERS = ("state", "subject", "prefix", "operation", "requester", "type", "risk", "text")
 """Parameters of a list that are passed on as they are."""
 LISTED = schema(
@@ -331,9 +326,7 @@ class ApprovalDesk:
         version = http.if_match(request)
 
         def work(tx: Transaction, session: Session) -> Done:
-            said = ballots.Ballot(
-                verdict, body["digest"], body.get("reason", ""), version, proposal, session.auth_time
-            )
+            said = ballots.Ballot(verdict, body["digest"], body.get("reason", ""), version, proposal, session.auth_time)
             after = ballots.cast(tx, self._units.approvals, session.person, http.id_of(request), said)
             return Done(self._units.summary(tx, after))
 

@@ -1,7 +1,7 @@
 """BrowserLogin: from the command line or a page of ours through the browser to an identity provider, and back.
 
-The command line opens the start with a challenge and its port, a page without one; the provider sends the browser to the
-callback, and that sends it back with a one-time code that only the holder of the challenge's verifier can trade.
+The command line opens the start with a challenge and its port, a page without one; the provider sends the browser to
+the callback, and that sends it back with a one-time code that only the holder of the challenge's verifier can trade.
 It keeps nothing: a login under way lies sealed in the browser's cookie, bound to its ``state``, so an answer that
 another browser asked for, or another provider gives, is refused. Invariant: a browser is only ever sent to a configured
 provider, to its own machine or to our own page.
@@ -82,7 +82,7 @@ class BrowserLogin:
                 "GET",
                 "/login/start",
                 self.start,
-                "Sends a browser to an identity provider, for the command line that listens at `port`, or for the inbox.",
+                "Sends a browser to an identity provider, for the command line at `port`, or for the inbox.",
                 {303: None},
                 query=_START,
                 refusals=(404,),

@@ -13,10 +13,22 @@ from llmguard.approvals import rules
 from llmguard.errors import NotFound
 from llmguard.identity import Person
 from llmguard.policy.explain import explain
+from llmguard.policy.file import PolicyFile
 from llmguard.proxy.control import http
 from llmguard.proxy.control.endpoints import Endpoint, Schema, word
-from llmguard.policy.file import PolicyFile
-from llmguard.proxy.control.schemas import BOOL, COUNTS, INTEGER, NUMBER, RISK, STRING, TIME, ULID, maybe, record, several
+from llmguard.proxy.control.schemas import (
+    BOOL,
+    COUNTS,
+    INTEGER,
+    NUMBER,
+    RISK,
+    STRING,
+    TIME,
+    ULID,
+    maybe,
+    record,
+    several,
+)
 from llmguard.proxy.control.units import Table, Units
 from llmguard.store import Transaction, calls
 

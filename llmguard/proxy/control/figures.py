@@ -13,8 +13,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from ulid import ULID
-
 from llmguard.approvals.history import begins
 from llmguard.store import Store, Transaction, calls
 
@@ -182,7 +180,7 @@ class Counted:
     def _add(self, found: Iterable[calls.Kept]) -> None:
         for kept in found:
             if self._human is None or kept.facts.human == self._human:
-                hour = ULID.from_str(kept.id).milliseconds // HOUR_MS * HOUR_MS
+                hour = kept.facts.received // HOUR_MS * HOUR_MS
                 self._hours.setdefault(hour, Tally()).add(kept)
 
 

@@ -9,18 +9,35 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from llmguard import audit
+from llmguard.approvals import evidence
 from llmguard.errors import InvalidRequest, NotAllowed, NotFound
 from llmguard.identity import Person
 from llmguard.proxy.control import http
-from llmguard.proxy.control.endpoints import LIMIT, Endpoint, Fields, fits, number
-from llmguard.proxy.control.schemas import HASH, HEX, INTEGER, STRING, maybe, of, record, several
+from llmguard.proxy.control.endpoints import FLAG, LIMIT, Endpoint, Fields, fits, number, text
+from llmguard.proxy.control.schemas import HASH, HEX, INTEGER, STRING, TIME, maybe, of, record, several
 from llmguard.proxy.control.units import Table, Units
 from llmguard.store import Transaction
 
 PAGE = 100
 _INDEX = number(0, 2**53 - 1, "of an entry, from 0")
 _SIZE = number(1, 2**53 - 1, "how many entries of the log")
-ENTRIES = Fields({"after": _INDEX, "limit": LIMIT}, frozenset({"after", "limit"}))
+_LOOKED_FOR = {
+    "kind": text(64, "how the kind begins"),
+    "since": number(0, 2**53 - 1, "UTC milliseconds"),
+    "who": text(320, "a value in the entry, such as an address or an id"),
+}
+ENTRIES = Fields(
+    {
+        "after": _INDEX,
+        "limit": LIMIT,
+        "newest": {**FLAG, "description": "1: newest first, and what is looked for"},
+        "before": _INDEX,
+        **_LOOKED_FOR,
+    },
+    frozenset({"after", "limit", "newest", "before", *_LOOKED_FOR}),
+)
+_CHECKPOINT = record(size=INTEGER, root=HEX, note=STRING, created=TIME, published=maybe(TIME))
+_PLACED = record(checkpoint=_CHECKPOINT, leaf_hash=HEX, proof=several(HASH))
 INCLUSION = Fields({"size": _SIZE}, frozenset({"size"}))
 CONSISTENCY = Fields({"old": _SIZE, "new": _SIZE})
 
@@ -47,9 +64,23 @@ class ProofDesk:
                 "GET",
                 "/audit/entries",
                 self.entries,
-                "What was logged of this tenant, oldest first, for people of a group.",
+                "What was logged of this tenant, oldest first, for people of a group; with `newest` the other way.",
                 {200: record(entries=several(of("Entry")), next=maybe(INTEGER))},
                 query=ENTRIES,
+            ),
+            Endpoint(
+                "GET",
+                "/audit/entries/{index}",
+                self.entry,
+                "One entry, and where the signed log holds it: under the newest checkpoint that left the host, if it can.",
+                {200: record(entry=of("Entry"), placed=maybe(_PLACED), key=STRING)},
+            ),
+            Endpoint(
+                "GET",
+                "/audit/state",
+                self.state,
+                "How long the log is, the newest checkpoint, the newest that left the host, and the key that signs.",
+                {200: record(entries=INTEGER, newest=maybe(_CHECKPOINT), outside=maybe(_CHECKPOINT), key=STRING)},
             ),
             Endpoint(
                 "GET",
@@ -76,24 +107,58 @@ class ProofDesk:
 
     async def entries(self, request: Request) -> Response:
         query = http.query(request, ENTRIES)
-        after, limit = query.get("after", -1), query.get("limit", PAGE)
+        after, limit, newest = query.get("after", -1), query.get("limit", PAGE), query.get("newest", 0)
+        wanted = {name: query[name] for name in _LOOKED_FOR if name in query}
+        if (wanted or "before" in query) and not newest or (newest and "after" in query):
+            raise InvalidRequest("newest goes with before, kind, since and who; without it there is after alone")
 
         def work(tx: Transaction, who: Person) -> dict[str, Any]:
-            if not who.groups:
-                raise NotAllowed("the log is for people of a group")
-            found, following = audit.entries_of(tx, who.tenant, after, limit)
-            shown = [
-                {"index": e.index, "id": e.id, "time": e.time, "kind": e.kind, "leaf": e.leaf.decode()} for e in found
-            ]
-            return {"entries": shown, "next": following}
+            _of_a_group(who)
+            if newest:
+                found, following = audit.search(tx, who.tenant, limit, query.get("before"), **wanted)
+            else:
+                found, following = audit.entries_of(tx, who.tenant, after, limit)
+            return {"entries": [_shown(e) for e in found], "next": following}
 
         return http.json(200, await self._units.show(request, work))
 
+    async def entry(self, request: Request) -> Response:
+        http.query(request)
+        index = _index(request)
+
+        def work(tx: Transaction, who: Person) -> dict[str, Any]:
+            _of_a_group(who)
+            found = audit.entries(tx, index, index + 1)
+            if not found or found[0].tenant != who.tenant:
+                raise NotFound("that is not the index of an entry")
+            head = audit.covering(tx, index)
+            placed = None
+            if head is not None:
+                proof = _told(audit.inclusion(tx, index, head.size))
+                leaf = audit.leaf_hash_at(tx, index).hex()
+                placed = {"checkpoint": _noted(head), "leaf_hash": leaf, "proof": proof}
+            return {"entry": _shown(found[0]), "placed": placed, "key": self._key()}
+
+        return http.json(200, await self._units.show(request, work))
+
+    async def state(self, request: Request) -> Response:
+        http.query(request)
+
+        def work(tx: Transaction, who: Person) -> dict[str, Any]:
+            newest, outside = audit.checkpoint_last(tx), audit.covering(tx)
+            outside = outside if outside is not None and outside.published is not None else None
+            told = {"newest": _noted(newest) if newest else None, "outside": _noted(outside) if outside else None}
+            return {"entries": audit.size(tx), **told, "key": self._key()}
+
+        return http.json(200, await self._units.show(request, work))
+
+    def _key(self) -> str:
+        """The verifier key of the log."""
+        vault = self._units.vault
+        return str(audit.Verifier.of(evidence.origin(vault), vault.keyring.signer()))
+
     async def inclusion(self, request: Request) -> Response:
-        wanted, text = http.query(request, INCLUSION).get("size"), request.path_params["index"]
-        index = int(text) if text.isascii() and text.isdecimal() and len(text) < 17 else None
-        if index is None or not fits(index, _INDEX):
-            raise NotFound("that is not the index of an entry")
+        wanted, index = http.query(request, INCLUSION).get("size"), _index(request)
 
         def work(tx: Transaction, _: Person) -> dict[str, Any]:
             size = _covered(tx, wanted)
@@ -120,6 +185,30 @@ class ProofDesk:
             return {"old": old, "new": new, "proof": _told(audit.consistency(tx, old, new))}
 
         return http.json(200, await self._units.show(request, work))
+
+
+def _of_a_group(who: Person) -> None:
+    """Raises NotAllowed."""
+    if not who.groups:
+        raise NotAllowed("the log is for people of a group")
+
+
+def _index(request: Request) -> int:
+    """The index of an entry that the path names. Raises NotFound."""
+    told = request.path_params["index"]
+    index = int(told) if told.isascii() and told.isdecimal() and len(told) < 17 else None
+    if index is None or not fits(index, _INDEX):
+        raise NotFound("that is not the index of an entry")
+    return index
+
+
+def _shown(e: audit.LoggedEntry) -> dict[str, Any]:
+    return {"index": e.index, "id": e.id, "time": e.time, "kind": e.kind, "leaf": e.leaf.decode()}
+
+
+def _noted(c: audit.Checkpoint) -> dict[str, Any]:
+    root = c.root.hex()
+    return {"size": c.size, "root": root, "note": c.note, "created": c.created, "published": c.published}
 
 
 def _newest(tx: Transaction) -> audit.Checkpoint:

@@ -1,7 +1,7 @@
 """Setup: the first person of an installation, made by whoever reads the guard's terminal.
 
-There are no default accounts. ``serve`` prints a token while nobody is active; it makes one person, in bootstrap, and is
-worth nothing from then on. Invariant: where somebody is active, or no token was made, nothing is set up here.
+There are no default accounts. ``serve`` prints a token while nobody is active; it makes one person, in bootstrap, and
+is worth nothing from then on. Invariant: where somebody is active, or no token was made, nothing is set up here.
 """
 
 from __future__ import annotations

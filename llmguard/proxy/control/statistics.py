@@ -18,6 +18,7 @@ from llmguard.approvals.endings import Endings, endings
 from llmguard.config import Settings
 from llmguard.identity import Person
 from llmguard.model import Verdict
+from llmguard.notify.deliveries import health
 from llmguard.proxy.control import http
 from llmguard.proxy.control.endpoints import Endpoint, Fields, Schema, as_json, number, word
 from llmguard.proxy.control.figures import HOUR_MS, OTHERS, Figures, Tally
@@ -60,6 +61,9 @@ _STATISTICS: Schema = record(
         times=several(record(most=maybe(INTEGER), decided=INTEGER)),
         partial=BOOL,
     ),
+    channels=several(
+        record(name=STRING, kind=STRING, missing=several(STRING), problem=STRING, failures=INTEGER, waiting=INTEGER, lost=INTEGER)
+    ),
 )
 
 
@@ -69,6 +73,8 @@ class StatisticsDesk:
     def __init__(self, units: Units, settings: Settings) -> None:
         self._units = units
         self._kept = int(settings.calls_kept)
+        self._channels = settings.channels
+        self._tenant = settings.tenant
         self._figures = Figures(units.store, self._kept * 1000)
         self._free = asyncio.Semaphore(1)  # calls on their way come first
 
@@ -96,7 +102,7 @@ class StatisticsDesk:
             told = self._told(tx, who, hours, days, begin)
             ended = endings(tx, who.tenant, begin, human)
             about = {"days": days, "whose": "own" if human else "everybody", "since": begin, "until": now}
-            return as_json({**about, "complete": complete, "kept": self._kept, **told, "approvals": _decided(ended)})
+            return as_json({**about, "complete": complete, "kept": self._kept, **told, "approvals": _decided(ended), "channels": self._heard(tx, who)})
 
         return http.json(200, await asyncio.to_thread(self._units.store.read, work))
 
@@ -133,6 +139,17 @@ class StatisticsDesk:
             ],
             "groups": self._groups(tx, who, principals),
         }
+
+    def _heard(self, tx: Transaction, who: Person) -> list[dict[str, Any]]:
+        """How the channels do that tell of approvals, for people of a group."""
+        if not who.groups or who.tenant != self._tenant:
+            return []
+        told = []
+        for channel in self._channels:
+            h = health(tx, who.tenant, channel.name)
+            plain = {"name": channel.name, "kind": channel.kind, "missing": list(channel.missing), "problem": h.problem}
+            told.append(plain | {"failures": h.failures, "waiting": h.waiting, "lost": h.lost})
+        return told
 
     def _groups(self, tx: Transaction, who: Person, principals: list[tuple[str, list[Any]]]) -> list[dict[str, Any]]:
         """Calls by the groups of the people who answer for them, as they are today; who is in two counts in both."""

@@ -60,7 +60,8 @@ class Units:
             return work(tx, session), session.seen + identity.TOUCH_MS <= tx.now
 
         result, used = await asyncio.to_thread(self.store.read, looked)
-        if used and request.headers.get(http.BACKGROUND) != "1":  # an idle session ends; nobody waits for the note that this one is not
+        if used and request.headers.get(http.BACKGROUND) != "1":
+            # an idle session ends; nobody waits for the note that this one is not
             self.store.submit(lambda tx: identity.touch(tx, self.vault, token))
         return result
 

@@ -15,8 +15,8 @@ from llmguard.redaction.surrogates.draw import Draw
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _TITLES_AND_PARTICLES = """
 dr mr mrs ms miss mx prof professor sir dame lord lady herr frau hr fr m mme mlle monsieur madame sr sra srta señor
-señora don doña dom dona van von der den de het ten ter zu zur zum af av da das do dos di del della dello degli la le les
-el al bin bint ibn ben abu y e i und and et st jr snr ii iii iv phd md
+señora don doña dom dona van von der den de het ten ter zu zur zum af av da das do dos di del della dello degli la le
+les el al bin bint ibn ben abu y e i und and et st jr snr ii iii iv phd md
 """
 _STAYS = frozenset(_TITLES_AND_PARTICLES.split())
 _SCRIPTS = {
