@@ -33,6 +33,7 @@ BENCHMARKS = {
     "fuzz": "texts that nobody thought of, through scan, redact and restore; fails if a property does not hold",
     "people": "names and addresses: missed by language, reliability of confidence, turns of a chat, 64 callers",
     "risk": "tells serious documents from others? reliability, what is left, what each weight does (--data)",
+    "policy": "what 1 to 1,000 rules cost a call with 0 to 10,000 findings, and conditions that count",
     "utility": "what styles of redaction do to the answers of a small real model, and to the length of prompts",
     "accuracy": "masked and leaked characters on labelled files of your own (--data)",
 }

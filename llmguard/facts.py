@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -95,9 +95,9 @@ class Facts:
             person = numbers.setdefault(f.person, str(len(numbers)))
             times[(*_KIND(f), identity, f.record, f.row, person)] += f.times
         kept = [[*key, count] for key, count in list(times.items())[:MAX_KEPT]]
-        rest = {name: getattr(self, name) for name in self.__slots__ if name not in ("found", "partial")}
-        whole = {"v": _VERSION, **rest, "partial": len(times) > MAX_KEPT, "found": kept}
-        return json.dumps(whole, separators=(",", ":")).encode()
+        rest = zip(_REST, _rest(self), strict=True)
+        whole = {"v": _VERSION, **dict(rest), "partial": len(times) > MAX_KEPT, "found": kept}
+        return _json(whole).encode()
 
     @classmethod
     def decode(cls, kept: bytes) -> Facts:
@@ -109,22 +109,27 @@ class Facts:
         return cls(**{**values, "found": found, "unscanned": tuple(values["unscanned"])})
 
 
+_json = json.JSONEncoder(separators=(",", ":")).encode
+_REST = tuple(f.name for f in fields(Facts) if f.name not in ("found", "partial"))
+_rest = attrgetter(*_REST)
 _found = lru_cache(maxsize=16_384)(Found)
 """Most findings are like others, and nobody can change them: so they are made once."""
 _RECEIVED = re.compile(rb',"received":([0-9]+)')
 _SIZES = re.compile(rb',"size":[0-9]+,"characters":[0-9]+')
+_WHICH = re.compile(rb',"[0-9]*",[0-9]+,[0-9]+,"[0-9]*",([0-9]+)\]')
 
 
-def undated(kept: bytes, *, sizes: bool) -> tuple[bytes, int]:
+def undated(kept: bytes, *, weighed: bool) -> tuple[bytes, int]:
     """Kept facts without when the call came, to be compared, and when that was (UTC ms).
 
-    ``sizes``: whether how large it was stays in. No text in them can look like these members: its quotes are escaped.
+    ``weighed``: whether that stays in which the risk needs besides: how large it was, and which findings are of one
+    value, record, row or person. No text in them can look like these members: its quotes are escaped.
     """
     when = _RECEIVED.search(kept)
     if when is None:
         raise ValueError("these facts were kept by another version")
     rest = kept[: when.start()] + kept[when.end() :]
-    return (rest if sizes else _SIZES.sub(b"", rest, count=1)), int(when[1])
+    return (rest if weighed else _WHICH.sub(rb",\1]", _SIZES.sub(b"", rest, count=1))), int(when[1])
 
 
 def of(

@@ -227,13 +227,17 @@ class Guard:
         return list(self.scanner.scan((TextPart(text, "text"),), self.local_principal())[0])
 
     def redact(self, text: str) -> Redacted:
-        """Replaces every finding by its placeholder and remembers the originals, for this principal, sealed."""
+        """Replaces every finding as the policy's styles say; by default by its placeholder, whose original is remembered
+        for this principal, sealed.
+        """
         part = TextPart(text, "text")
         principal = self.local_principal()
         findings = self.scanner.scan((part,), principal)
         taken: frozenset[str] = frozenset()
         while True:
-            redaction = redact(self.vault, principal.tenant, (part,), findings, taken)
+            redaction = redact(
+                self.vault, principal.tenant, (part,), findings, taken, style=self.kit.policy.style
+            )
             grants = tuple(Grant(f"principal:{principal.id}", e.placeholder, e.origin) for e in redaction.entries)
             counts = {f.type: sum(g.type == f.type for g in findings[0]) for f in findings[0]}
             entry = AuditEntry("text.redacted", principal.tenant, {"principal": principal.id, "findings": counts})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 from llmguard import identity
 from llmguard.errors import ConfigError, GuardUnavailable, InvalidRequest, NotFound
@@ -84,8 +85,9 @@ def current(tx: Transaction, tenant: str) -> str:
     return "" if row is None else str(row["version"])
 
 
+@lru_cache(maxsize=8)
 def parsed(source: str) -> Policy:
-    """The compiled rules of a source. Raises InvalidRequest."""
+    """The compiled rules of a source, which are compiled once. Raises InvalidRequest."""
     if len(source) > MAX_SOURCE:
         raise InvalidRequest(f"a policy has at most {MAX_SOURCE} characters")
     try:

@@ -1,4 +1,4 @@
-"""The offline verifier of one entry: a document with its leaf, against the signed log that it quotes. Pure functions."""
+"""The offline verifier of one entry: a document with its leaf, against the signed log that it quotes. Pure."""
 
 from __future__ import annotations
 

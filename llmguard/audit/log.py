@@ -89,8 +89,15 @@ def entries_of(tx: Transaction, tenant: str, after: int, limit: int) -> tuple[li
     return found, seen if seen + 1 < size(tx) else None
 
 
-def search(  # noqa: PLR0913  each is one thing to look for
-    tx: Transaction, tenant: str, limit: int, before: int | None = None, *, kind: str = "", since: int = 0, who: str = ""
+def search(
+    tx: Transaction,
+    tenant: str,
+    limit: int,
+    before: int | None = None,
+    *,
+    kind: str = "",
+    since: int = 0,
+    who: str = "",
 ) -> tuple[list[LoggedEntry], int | None]:
     """At most ``limit`` entries of a tenant, newest first, and before which index the next page goes on.
 

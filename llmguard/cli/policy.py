@@ -38,7 +38,9 @@ def policy() -> None:
     """The rules: those in force, those of the configuration, and how they change."""
 
 
-@policy.command("check", epilog="Examples: llmguard policy check rules.toml   |   llmguard policy check --strict --json")
+@policy.command(
+    "check", epilog="Examples: llmguard policy check rules.toml   |   llmguard policy check --strict --json"
+)
 @_FILE
 @click.option("--strict", is_flag=True, help="Exit code 1 for warnings.")
 @_JSON

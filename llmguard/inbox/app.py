@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from llmguard.config import Settings
-from llmguard.inbox import account, approval, audit, cookies, dashboard, detectors, history, login, queue, revise
+from llmguard.inbox import account, approval, audit, cookies, dashboard, detectors, history, login, people, policy, queue, revise
 from llmguard.inbox.api import Api, Problem
 from llmguard.inbox.forms import HERE, RESUME, TOKEN, Form, local, posted, same_origin
 from llmguard.inbox.pages import Page
@@ -34,6 +34,8 @@ ROOMS: tuple[tuple[Page, ...], ...] = (
     history.PAGES,
     dashboard.PAGES,
     audit.PAGES,
+    policy.PAGES,
+    people.PAGES,
     detectors.PAGES,
     account.PAGES,
     login.PAGES,

@@ -48,13 +48,19 @@ async def show(visit: Visit) -> Response:
     chosen = {name: visit.query[name].strip() for name in ("kind", "since", "who") if visit.query.get(name, "").strip()}
     if chosen.get("since") not in SINCE:
         chosen.pop("since", None)
-    asked: dict[str, str | int | None] = {"newest": 1, "limit": PAGE, "kind": chosen.get("kind"), "who": chosen.get("who")}
+    asked: dict[str, str | int | None] = {
+        "newest": 1,
+        "limit": PAGE,
+        "kind": chosen.get("kind"),
+        "who": chosen.get("who"),
+    }
     if days := chosen.get("since"):
         asked["since"] = int((datetime.now(UTC) - timedelta(days=int(days))).timestamp() * 1000)
     before = visit.query.get("before", "")
     asked["before"] = before if before.isdecimal() else None
     state = await visit.api.get("/audit/state")
-    problem, told = None, {"entries": [], "next": None}
+    problem: Problem | None = None
+    told: dict[str, Any] = {"entries": [], "next": None}
     try:
         told = await visit.api.get("/audit/entries", **asked)
     except Problem as e:
@@ -63,7 +69,14 @@ async def show(visit: Visit) -> Response:
         problem = e
     older = urlencode({**chosen, "before": told["next"]}) if told["next"] is not None else ""
     rows = [_row(e) for e in told["entries"]]
-    values = {"rows": rows, "older": older, "chosen": chosen, "since": SINCE, "kinds": KINDS, "problem": problem}
+    values: dict[str, Any] = {
+        "rows": rows,
+        "older": older,
+        "chosen": chosen,
+        "since": SINCE,
+        "kinds": KINDS,
+        "problem": problem,
+    }
     return visit.page("audit.html", state=state, tail=_tail(state), **values)
 
 

@@ -91,8 +91,7 @@ PATTERNS = Markup(
 
 def both(draw: Callable[[int], Markup], wide: int = WIDE) -> Markup:
     """A chart in two widths."""
-    pair = '<div class="wide-only">{}</div><div class="slim-only">{}</div>'
-    return Markup(pair).format(draw(wide), draw(SLIM))
+    return Markup('<div class="wide-only">{}</div><div class="slim-only">{}</div>').format(draw(wide), draw(SLIM))
 
 
 def legend(series: Sequence[Series]) -> Markup:
@@ -121,20 +120,18 @@ def _columns(labels: Sequence[str], series: Sequence[Series], stacked: bool, wid
     step = room / len(labels)
     drawn = [_grid(left, width, base, top, scale)]
     told = 7 * max(len(_short(s)) for s in sums) < step
-    for i, label in enumerate(labels):
-        x, wide = left + i * step, max(2.0, step * 0.72)
+    for i in range(len(labels)):
+        x, wide = left + i * step, max(2.0, min(step * 0.72, 110))
         x += (step - wide) / 2
         drawn.append(_column([(s.mark, s.values[i]) for s in series], x, wide, base, scale, stacked))
         if sums[i] and (told or sums[i] == max(sums)):
-            text = '<text x="{}" y="{}" text-anchor="middle">{}</text>'
             middle = min(max(x + wide / 2, left + 3.5 * len(_short(sums[i]))), width - 3.5 * len(_short(sums[i])))
-            drawn.append(Markup(text).format(f"{middle:.1f}", f"{base - sums[i] * scale - 4:.1f}", _short(sums[i])))
+            drawn.append(_text(middle, base - sums[i] * scale - 4, _short(sums[i])))
     every = max(1, -int(-(max(map(_width, labels)) + 10) // step))
     for i, label in enumerate(labels):
         if (len(labels) - 1 - i) % every == 0:
             x = min(left + (i + 0.5) * step, width - _width(label) / 2)
-            text = '<text class="faint" x="{}" y="{}" text-anchor="middle">{}</text>'
-            drawn.append(Markup(text).format(f"{x:.1f}", HEIGHT - 6, label))
+            drawn.append(_text(x, HEIGHT - 6, label, "faint"))
     return svg(HEIGHT, Markup("").join(drawn), width)
 
 
@@ -182,8 +179,7 @@ def _shares(rows: Sequence[tuple[str, int, int]], width: int, marks: Sequence[in
     drawn = []
     for i, (_, whole, part) in enumerate(rows):
         y = i * ROW
-        text = '<text x="{}" y="{}" text-anchor="end">{}</text>'
-        drawn.append(Markup(text).format(f"{label - 8:.0f}", y + 16, _plain(names[i])))
+        drawn.append(_text(label - 8, y + 16, _plain(names[i]), at="end"))
         if whole != part:
             drawn.append(_rect(0, label, y + 4, max(1.5, room * whole / most), 15))
         if part:
@@ -196,8 +192,15 @@ def _shares(rows: Sequence[tuple[str, int, int]], width: int, marks: Sequence[in
 def _rect(mark: int, x: float, y: float, width: float, height: float) -> Markup:
     name = _MARKS[mark]
     fill = Markup(' fill="{}"').format(_FILLS[name]) if name in _FILLS else ""
-    rect = '<rect class="mark {}" x="{}" y="{}" width="{}" height="{}"{}/>'
-    return Markup(rect).format(name, f"{x:.1f}", f"{y:.1f}", f"{width:.1f}", f"{height:.1f}", fill)
+    return Markup('<rect class="mark {}" x="{}" y="{}" width="{}" height="{}"{}/>').format(
+        name, f"{x:.1f}", f"{y:.1f}", f"{width:.1f}", f"{height:.1f}", fill
+    )
+
+
+def _text(x: float, y: float, said: str, kind: str = "plain", at: str = "middle") -> Markup:
+    return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
+        kind, f"{x:.1f}", f"{y:.1f}", at, said
+    )
 
 
 def _width(text: str) -> float:
@@ -255,7 +258,9 @@ def term(points: float, left: float, least: float, most: float) -> Markup:
     def box(value: float, style: str) -> Markup:
         width = abs(value) * _WIDE / span
         x = zero if value >= 0 else zero - width
-        return Markup('<rect class="{}" x="{}" y="1.5" width="{}" height="9"/>').format(style, f"{x:.1f}", f"{width:.1f}")
+        return Markup('<rect class="{}" x="{}" y="1.5" width="{}" height="9"/>').format(
+            style, f"{x:.1f}", f"{width:.1f}"
+        )
 
     line = Markup('<path class="axis" d="M{0} 0V{1}"/>').format(f"{zero:.1f}", _HIGH)
     return _drawn(_WIDE, _HIGH, box(left, "left") + box(points, "frame") + line)

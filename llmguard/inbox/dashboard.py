@@ -66,7 +66,8 @@ def pictures(told: Mapping[str, Any]) -> dict[str, Markup]:
     if told["calls"]:
         labels = [_label(slot["begin"], told["days"]) for slot in told["times"]]
         kinds = [
-            Series(words, [slot["verdicts"][v] for slot in told["times"]], mark) for v, (words, mark) in VERDICTS.items()
+            Series(words, [slot["verdicts"][v] for slot in told["times"]], mark)
+            for v, (words, mark) in VERDICTS.items()
         ]
         drawn["times"] = charts.columns(labels, kinds, wide=charts.WHOLE)
         written = Series("as written", [bin_["inherent"] for bin_ in told["risks"]], 0)

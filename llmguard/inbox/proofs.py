@@ -52,8 +52,11 @@ def drawn(walked: Sequence[Step], leaf: bytes, index: int) -> Markup:
         mine, other = (WIDTH * 0.75, WIDTH * 0.25) if step.left else (WIDTH * 0.25, WIDTH * 0.75)
         above = WIDTH / 2 if level == 0 else _middle(walked[len(walked) - level])
         for x in (mine, other):
-            line = '<path class="link" fill="none" d="M{} {}V{}H{}V{}"/>'
-            pieces.append(Markup(line).format(f"{x:g}", y, y - 9, f"{above:g}", y - 18))
+            pieces.append(
+                Markup('<path class="link" fill="none" d="M{} {}V{}H{}V{}"/>').format(
+                    f"{x:g}", y, y - 9, f"{above:g}", y - 18
+                )
+            )
         pieces.append(_box(other, y, "from the proof", step.sibling, "other"))
         pieces.append(_box(mine, y, f"entry {index:,}" if last else "computed", step.found, "mine"))
     return svg((len(walked) + 1) * ROW - 14, Markup("").join(pieces), WIDTH)

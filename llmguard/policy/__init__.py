@@ -57,7 +57,12 @@ class Policy:
         self.styles = checked_styles(styles or {})
         self.mode = mode
         self._weights = _weighed(weights)
-        document = {"rules": [dict(r) for r in raw], "styles": self.styles, "weights": dict(weights or {}), "mode": mode}
+        document = {
+            "rules": [dict(r) for r in raw],
+            "styles": self.styles,
+            "weights": dict(weights or {}),
+            "mode": mode,
+        }
         self.document: Mapping[str, Any] = {k: v for k, v in document.items() if v and v != "enforce" or k == "rules"}
         self.source = json.dumps(self.document, sort_keys=True, separators=(",", ":"))
         self.version = hashlib.sha256(self.source.encode()).hexdigest()
@@ -95,7 +100,9 @@ class Policy:
             shadow = (*would.shadow, (would.rule, would.verdict))
         except GuardUnavailable:
             shadow = (("policy", "error"),)
-        return Decision("allow", "shadow", self.version, "the policy is in shadow mode: nothing is enforced", None, shadow)
+        return Decision(
+            "allow", "shadow", self.version, "the policy is in shadow mode: nothing is enforced", None, shadow
+        )
 
     def enforced(self, facts: Facts, risk: Risk) -> Decision:
         """What the rules say, whatever the mode. Raises GuardUnavailable if a condition errs."""

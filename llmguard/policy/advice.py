@@ -19,7 +19,7 @@ _NOT_CEL = {
     "not": "!",
     "True": "true",
     "False": "false",
-    "None": "an empty text: \"\"",
+    "None": 'an empty text: ""',
     "len": "size(…)",
     "count": "size(findings.filter(f, …))",
     "any": "exists(f, …)",
@@ -80,7 +80,7 @@ def _instead(complaint: str, source: str, known: Sequence[str], fields: Sequence
     if (m := _OVERLOAD.search(complaint)) and m[1] in _COMPARED:
         return _TYPES.get((m[2], m[3]), "")
     if (m := _OVERLOAD.search(complaint)) and m[1] == "@in":
-        return "write TEXT.contains(\"…\") for a piece of a text, x in [a, b] for one of several"
+        return 'write TEXT.contains("…") for a piece of a text, x in [a, b] for one of several'
     if m := _TOKEN.search(complaint):
         return f"write {_SIGNS[m[1]]}" if m[1] in _SIGNS else ""
     if word := next((w for w in ("and", "or", "not") if f"'{w}'" in complaint), ""):

@@ -165,7 +165,7 @@ def _facts(where: str, raw: Mapping[str, Any], vocabulary: Vocabulary) -> Facts:
 
 def _found(where: str, raw: Any, vocabulary: Vocabulary) -> tuple[Found, ...]:
     if not isinstance(raw, list):
-        raise ConfigError(f"{where}: findings is a list of tables: [{{ type = \"EMAIL\", n = 3 }}]")
+        raise ConfigError(f'{where}: findings is a list of tables: [{{ type = "EMAIL", n = 3 }}]')
     found: list[Found] = []
     for one in raw:
         f = _table(where, "findings", one, FINDING)

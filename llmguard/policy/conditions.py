@@ -222,9 +222,7 @@ def values(facts: Facts, risk: Risk, reads: Reads = ALL) -> dict[str, Any]:
     if reads.each:
         most = total if total <= MANY else max(2, min(reads.alike, LISTED // len(kinds)))
         made["findings"] = [
-            found
-            for found, count in zip(made[KINDS], kinds.values(), strict=True)
-            for _ in range(min(count, most))
+            found for found, count in zip(made[KINDS], kinds.values(), strict=True) for _ in range(min(count, most))
         ]
     return made
 

@@ -27,7 +27,7 @@ BINS = 10
 """Of the residual risk, each as wide."""
 REMEMBERED = 20_000
 """Different decisions that are remembered, and calls that are alike."""
-LARGEST, FEW = 1000, 50
+LARGEST, FEW = 1200, 50
 """Bytes of kept facts, and findings, beyond which they are not: calls with many findings are hardly ever alike."""
 _STRICTNESS = {"allow": 0, "redact": 1, "require_approval": 2, "block": 3, "error": 4}
 EFFECTS = {
@@ -207,20 +207,21 @@ class _Anew:
         self._required = {rule.name: rule.requirement for rule in old.rules}
         read = old.reads.variables | new.reads.variables
         self._timeless = not read & {"time.hour", "time.weekday"}
-        self._sizeless = self._alike and not read & {"call.bytes", "call.characters"}
+        self._weightless = self._alike and not read & {"call.bytes", "call.characters", "call.people"}
         self._known: dict[Any, _Both] = {}
 
     def decided(self, kept: Recorded) -> tuple[int, _Both]:
         """When the call came, and what is said of it."""
         recorded = kept.policy == self._old.version
-        # the risk of what left as written was kept as written, so that it is worked out again, from sizes too
+        # the risk of what left as written was kept as written, so that it is worked out again
         told = recorded and kept.verdict != "allow"
-        rest, moment = undated(kept.kept, sizes=not (self._sizeless and told))
+        few = len(kept.kept) <= LARGEST
+        rest, moment = undated(kept.kept, weighed=not (self._weightless and told and few))
         key = (rest, kept.verdict, kept.rule, kept.inherent, kept.residual) if recorded else (rest, kept.policy)
         both = self._known.get(key)
         if both is None:
             both = self._both(kept, recorded, told)
-            if self._timeless and len(rest) <= LARGEST:
+            if self._timeless and few:
                 if len(self._known) >= REMEMBERED:
                     self._known.clear()
                 self._known[key] = both

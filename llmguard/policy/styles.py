@@ -17,7 +17,7 @@ _TYPE = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
 def checked_styles(styles: Any) -> dict[str, Style]:
     """Styles by type (``CREDIT_CARD``) or category (``pii``). Raises ConfigError."""
     if not isinstance(styles, Mapping):
-        raise ConfigError("styles is a table: CREDIT_CARD = \"mask\"")
+        raise ConfigError('styles is a table: CREDIT_CARD = "mask"')
     for name, style in styles.items():
         if not (name in get_args(Category) or _TYPE.fullmatch(str(name))):
             raise ConfigError(f"styles: {name!r} is no type (CREDIT_CARD) and none of {', '.join(get_args(Category))}")

@@ -145,6 +145,8 @@ def _written(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{_written(str(k))} = {_written(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, str) and '"' in value and "'" not in value and value.isprintable():
+        return f"'{value}'"
     if isinstance(value, str):  # TOML's basic strings are JSON's, but for DEL
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return str(value)

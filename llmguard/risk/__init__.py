@@ -95,5 +95,5 @@ def _summary(facts: Facts, tally: Tally) -> str:
     leaves = "; in part redacted" if tally.open else "; all of it redacted"
     leaves = "; as written" if tally.open == len(facts.found) else leaves
     unscanned = tuple(sorted(set(facts.unscanned))) if facts.unscanned else ()
-    counts = tuple([(t, len(values), tally.severity[t]) for t, values in tally.values.items()])
+    counts = tuple([words.Count(t, len(vs), tally.severity[t], t in tally.personal) for t, vs in tally.values.items()])
     return words.summary(counts, tally.written.heads, unscanned, words.destined(facts.trust, facts.kind), leaves)

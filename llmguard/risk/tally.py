@@ -65,15 +65,16 @@ class Side:
 
 
 class Tally:
-    """``values`` by type and identity, ``severity`` the worst of a type; ``written``: everything, ``leaving``: what
-    leaves as it was written, ``open``: how many findings do.
+    """``values`` by type and identity; ``severity`` the worst of a type; ``personal``: types that are a person's;
+    ``written``: everything; ``leaving``: what leaves as it was written, and ``open`` how many findings do.
     """
 
-    __slots__ = ("leaving", "open", "severity", "values", "written")
+    __slots__ = ("leaving", "open", "personal", "severity", "values", "written")
 
     def __init__(self, found: Sequence[Found], weigh: Weights, style: StyleOf) -> None:
         self.values: dict[str, dict[str, Value]] = {}
         self.severity: dict[str, int] = {}
+        self.personal: set[str] = set()
         self.written, self.leaving, self.open = Side(), Side(), 0
         shares, bits = weigh.left, weigh.bits
         for f in found:
@@ -92,6 +93,8 @@ class Tally:
         if values is None:
             values = self.values[f.type] = {}
             self.severity[f.type] = 0
+        if f.category == "pii":
+            self.personal.add(f.type)
         self.severity[f.type] = max(self.severity[f.type], RANK[f.severity])
         value = values.get(f.identity)
         if value is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from llmguard.model import EVASION
 
@@ -145,20 +146,30 @@ def sized(tokens: int) -> str:
     return f"about {tokens:,} token{'s' * (tokens > 1)} of text (estimated)"
 
 
+class Count(NamedTuple):
+    """How many distinct values of a type, how severe they are, and whether they are a person's."""
+
+    type: str
+    values: int
+    severity: int
+    personal: bool
+
+
 @lru_cache(1024)
-def summary(
-    counts: Sequence[tuple[str, int, int]], people: int, unscanned: Sequence[str], destination: str, leaving: str
-) -> str:
-    """One sentence for whoever decides. ``counts``, a tuple: types, how many distinct values and how severe;
-    ``people`` how many at least; ``leaving``: how it leaves.
-    """
-    ordered = {t: n for t, n, _ in sorted(counts, key=lambda c: (-c[2], -c[1], c[0]))}
-    others = {t: n for t, n in ordered.items() if t != "PERSON"}
-    told = [counted(t, n) for t, n in (others or ordered).items()]
-    if len(told) > 4:
-        told = [*told[:3], f"{len(told) - 3} more kinds of data"]
-    what = listed(told) or "nothing found"
-    if others and "PERSON" in ordered:
-        what = f"{people:,} {'people' if people > 1 else 'person'} with {what}"
-    blind = f"; {listed([unseen(kind) for kind in unscanned])}" if unscanned else ""
-    return f"{what}, {destination}{leaving}{blind}"
+def summary(counts: Sequence[Count], people: int, unscanned: Sequence[str], destination: str, leaving: str) -> str:
+    """One sentence for whoever decides. ``counts`` is a tuple; ``people`` how many at least; ``leaving``: how."""
+    ordered = sorted(counts, key=lambda c: (-c.severity, -c.values, c.type))
+    named_too = any(c.type == "PERSON" for c in counts)
+    of_people = [c for c in ordered if c.personal and c.type != "PERSON"] if named_too else []
+    others = [c for c in ordered if c not in of_people and not (of_people and c.type == "PERSON")]
+    said = _told(others)
+    if of_people:
+        said.append(f"{people:,} {'people' if people > 1 else 'person'} with {listed(_told(of_people))}")
+    blind = "".join([f"; {unseen(kind)}" for kind in unscanned])
+    return f"{listed(said) or 'nothing found'}, {destination}{leaving}{blind}"
+
+
+def _told(counts: Sequence[Count]) -> list[str]:
+    """The three that come first, and how many more there are."""
+    told = [counted(c.type, c.values) for c in counts]
+    return told if len(told) < 5 else [*told[:3], f"{len(told) - 3} more kinds of data"]

@@ -47,7 +47,7 @@ class Kept:
 def keep(tx: Transaction, call: Call, record: Record) -> None:
     """Writes what was decided of a call, and which values stand in it."""
     decision, risk = record.decision, record.risk
-    shadow = json.dumps(decision.shadow, separators=(",", ":"))
+    shadow = json.dumps(decision.shadow, separators=(",", ":")) if decision.shadow else "[]"
     tx.run(
         "INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         *(call.tenant, call.id, call.principal.id, decision.verdict, decision.rule, decision.policy_version),

@@ -25,7 +25,7 @@ CONDITIONS = [
     'findings.exists_one(f, f.type == "CREDIT_CARD")',
     'findings.map(f, f.type).exists(t, t == "PHONE")',
     'findings.filter(f, f.severity == "high").exists(f, f.category == "pii")',
-    'findings.exists(f, f.confidence > 0.5 && findings.exists(g, g.type != f.type))',
+    "findings.exists(f, f.confidence > 0.5 && findings.exists(g, g.type != f.type))",
     'findings.exists(f, f.type == "findings.exists(x, x.type)") || call.people > 1',
     '"image" in call.unscanned || call.unscanned.all(u, u == "names")',
     "risk.residual >= 30 && time.hour < 12 && time.weekday in [1, 6] // findings.all(f, f.type)",

@@ -242,9 +242,9 @@ def test_replaying_is_deciding_each_call_anew_in_any_pieces(
 
 @given(known=_facts)
 def test_only_time_and_size_are_left_out_where_calls_are_compared(known: Any) -> None:
-    rest, moment = undated(known.encode(), sizes=False)
+    rest, moment = undated(known.encode(), weighed=False)
     assert moment == known.received
     later = replace(known, received=known.received + 1, size=known.size + 5, characters=7)
-    assert undated(later.encode(), sizes=False)[0] == rest
-    assert undated(later.encode(), sizes=True)[0] != undated(known.encode(), sizes=True)[0]
-    assert undated(replace(known, principal="key:2").encode(), sizes=False)[0] != rest
+    assert undated(later.encode(), weighed=False)[0] == rest
+    assert undated(later.encode(), weighed=True)[0] != undated(known.encode(), weighed=True)[0]
+    assert undated(replace(known, principal="key:2").encode(), weighed=False)[0] != rest

@@ -59,9 +59,7 @@ class People:
 
         guard = self._local.guard
         cause = identity.Cause("test")
-        code = guard.store.transact(
-            lambda tx: identity.issue_code(tx, guard.vault, guard.settings.tenant, who, cause)
-        )
+        code = guard.store.transact(lambda tx: identity.issue_code(tx, guard.vault, guard.settings.tenant, who, cause))
         return guard.store.transact(lambda tx: identity.login(tx, guard.vault, code)).token
 
     def policy(self) -> dict[str, Any]:

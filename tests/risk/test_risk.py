@@ -23,6 +23,7 @@ STYLES = ("", "mask", "hash", "placeholder", "surrogate", "drop")
 """From what is left most to what is left least."""
 CARD = Found("CREDIT_CARD", "pii", "high", 1.0, identity="a")
 MAIL = Found("EMAIL", "pii", "medium", 0.9, identity="a")
+SECRET = Found("PRIVATE_KEY", "secret", "critical", 1.0, identity="a")
 NAME = Found("PERSON", "pii", "medium", 0.9, identity="a")
 
 
@@ -203,6 +204,18 @@ def test_the_severest_of_a_type_comes_first_in_whatever_order_it_was_found() -> 
             call(replace(MAIL, redactable=False), CARD, trust="contract", kind="training"),
             "1 card number and 1 e-mail address, to a provider under contract that trains a model on it;"
             " in part redacted",
+        ),
+        (
+            call(replace(NAME, identity="b"), NAME, replace(MAIL, redactable=False), SECRET),
+            "1 private key and 2 people with 1 e-mail address, to a public provider; in part redacted",
+        ),
+        (
+            call(NAME, SECRET, kind="unknown"),
+            "1 private key and 1 name, to a public provider, for a use that is not known; all of it redacted",
+        ),
+        (
+            call(*(Found(t, "secret", "high", 1.0) for t in ("PIN", "JWT", "SESSION", "WEBHOOK", "SECRET"))),
+            "1 signed token (JWT), 1 PIN, 1 secret and 2 more kinds of data, to a public provider; all of it redacted",
         ),
         (
             replace(call(NAME, trust="internal"), unscanned=("image",)),

@@ -9,7 +9,20 @@ from llmguard.model import EVASION
 from llmguard.risk import words
 
 TYPES = sorted({d.type for d in catalogue.load()} | {"PERSON", "ADDRESS", EVASION})
-PLAIN = ("key", "keys", "token", "tokens", "number", "numbers", "password", "passwords", "code", "codes", "seed", "hash")
+PLAIN = (
+    "key",
+    "keys",
+    "token",
+    "tokens",
+    "number",
+    "numbers",
+    "password",
+    "passwords",
+    "code",
+    "codes",
+    "seed",
+    "hash",
+)
 ACRONYMS = {"IBAN", "PIN"}
 
 

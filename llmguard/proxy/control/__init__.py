@@ -88,7 +88,7 @@ def control_app(  # noqa: PLR0913  one argument for each thing that a desk needs
     return app
 
 
-def endpoints(
+def endpoints(  # noqa: PLR0913  as above
     units: Units,
     polls: Polls,
     settings: Settings,

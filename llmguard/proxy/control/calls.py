@@ -119,5 +119,3 @@ class CallDesk:
         if kept is None or not (who.groups or identity.same_human(who.email, kept.facts.human or None)):
             raise NotFound("no such call is kept: the log names calls, and calls_kept says for how long they are")
         return kept
-
-

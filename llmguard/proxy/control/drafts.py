@@ -34,7 +34,9 @@ from llmguard.store import Transaction
 SAMPLES = 1000
 """Made-up calls that a draft is tried with."""
 VERSIONS = 50
-_DRAFT = Fields({"source": text(MAX_SOURCE, "a policy as TOML, with its tests; the configuration's, if it is not said")})
+_DRAFT = Fields(
+    {"source": text(MAX_SOURCE, "a policy as TOML, with its tests; the configuration's, if it is not said")}
+)
 DRAFT = Fields(_DRAFT.schemas, frozenset({"source"}), most=6 * MAX_SOURCE)
 _CHECKED = record(
     source={**STRING, "description": "TOML; empty for rules that stand in the configuration itself"},
@@ -136,7 +138,9 @@ class DraftDesk:
             current = rules.current(tx, who.tenant)
             sql = "SELECT version, created FROM policy_versions WHERE tenant = ? ORDER BY created DESC LIMIT ?"
             found = tx.all(sql, who.tenant, VERSIONS)
-            listed = [{"version": r["version"], "created": r["created"], "current": r["version"] == current} for r in found]
+            listed = [
+                {"version": r["version"], "created": r["created"], "current": r["version"] == current} for r in found
+            ]
             return {"versions": listed}
 
         return http.json(200, await self._units.show(request, work))

@@ -2,7 +2,7 @@
 
 It owns the counts and when they are believed: calls are filed by the time they arrived at, and stored a little later,
 so the newest ``LATE_MS`` are looked at again each time. Invariant: every kept call of a counted hour counts once; what
-was forgotten leaves the counts within ``CHECK_MS``. Memory is bounded by hours and names, work by the deadline of a look.
+was forgotten leaves the counts within ``CHECK_MS``. Memory is bounded by hours and names, work by a look's deadline.
 """
 
 from __future__ import annotations

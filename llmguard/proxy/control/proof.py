@@ -72,7 +72,7 @@ class ProofDesk:
                 "GET",
                 "/audit/entries/{index}",
                 self.entry,
-                "One entry, and where the signed log holds it: under the newest checkpoint that left the host, if it can.",
+                "One entry, and its proof under the newest checkpoint that left the host; else under the newest.",
                 {200: record(entry=of("Entry"), placed=maybe(_PLACED), key=STRING)},
             ),
             Endpoint(
@@ -109,7 +109,7 @@ class ProofDesk:
         query = http.query(request, ENTRIES)
         after, limit, newest = query.get("after", -1), query.get("limit", PAGE), query.get("newest", 0)
         wanted = {name: query[name] for name in _LOOKED_FOR if name in query}
-        if (wanted or "before" in query) and not newest or (newest and "after" in query):
+        if ((wanted or "before" in query) and not newest) or (newest and "after" in query):
             raise InvalidRequest("newest goes with before, kind, since and who; without it there is after alone")
 
         def work(tx: Transaction, who: Person) -> dict[str, Any]:

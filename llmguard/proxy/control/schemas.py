@@ -149,6 +149,8 @@ COMPONENTS: dict[str, Schema] = {
         escalate_after=INTEGER,
         escalate_to=STRING,
         break_glass=STRING,
+        hold=word("", "wait", "ticket"),
+        justified=BOOL,
     ),
     "Vote": record(
         human=STRING,

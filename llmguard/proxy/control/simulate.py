@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import asdict
-from functools import lru_cache
 from typing import Any
 
 from starlette.requests import Request
@@ -136,7 +135,7 @@ class SimulationDesk:
         source = json.dumps(body["policy"])
         await self._units.look(request, lambda _, who: _of_a_group(who))
         async with self._free:
-            new = await asyncio.to_thread(_compiled, source)
+            new = await asyncio.to_thread(rules.parsed, source)
             read = await self._units.look(request, lambda tx, who: self._read(tx, who, body))
             content = await asyncio.to_thread(_simulated, new, *read)
         return http.json(200, content)
@@ -157,7 +156,7 @@ class SimulationDesk:
             _of_a_group(who)
             source = rules.in_force(tx, self._units.vault, who.tenant) or self._file.policy.source
             begin = max(0, tx.now - 4 * history.WEEK_MS) if since is None else since
-            return asdict(history.advice(tx, self._units.vault, who.tenant, _compiled(source), begin))
+            return asdict(history.advice(tx, self._units.vault, who.tenant, rules.parsed(source), begin))
 
         async with self._free:
             return http.json(200, await self._units.show(request, work))
@@ -170,12 +169,7 @@ def _of_a_group(who: Person) -> None:
 
 
 def _simulated(new: Policy, source: str, found: list[calls.Kept], told: dict[str, Any]) -> bytes:
-    old = _compiled(source)
+    old = rules.parsed(source)
     report = replay(found, old, new, history.needs)
     return as_json({"version": new.version, "against": old.version, "report": report.as_json(), **told})
 
-
-@lru_cache(maxsize=8)
-def _compiled(source: str) -> Policy:
-    """Pages of one replay compile it once. Raises InvalidRequest."""
-    return rules.parsed(source)

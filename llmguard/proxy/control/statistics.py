@@ -62,7 +62,15 @@ _STATISTICS: Schema = record(
         partial=BOOL,
     ),
     channels=several(
-        record(name=STRING, kind=STRING, missing=several(STRING), problem=STRING, failures=INTEGER, waiting=INTEGER, lost=INTEGER)
+        record(
+            name=STRING,
+            kind=STRING,
+            missing=several(STRING),
+            problem=STRING,
+            failures=INTEGER,
+            waiting=INTEGER,
+            lost=INTEGER,
+        )
     ),
 )
 
@@ -102,7 +110,16 @@ class StatisticsDesk:
             told = self._told(tx, who, hours, days, begin)
             ended = endings(tx, who.tenant, begin, human)
             about = {"days": days, "whose": "own" if human else "everybody", "since": begin, "until": now}
-            return as_json({**about, "complete": complete, "kept": self._kept, **told, "approvals": _decided(ended), "channels": self._heard(tx, who)})
+            return as_json(
+                {
+                    **about,
+                    "complete": complete,
+                    "kept": self._kept,
+                    **told,
+                    "approvals": _decided(ended),
+                    "channels": self._heard(tx, who),
+                }
+            )
 
         return http.json(200, await asyncio.to_thread(self._units.store.read, work))
 

@@ -154,7 +154,9 @@ def _told(bench: Bench, call: Call, typed: str, found: Sequence[Finding], unscan
     policy, vault = bench.policy(), Vault(Keyring.generate())
     parts = (TextPart(typed, "text"),)
     redaction = redact(vault, call.tenant, parts, (found,), style=policy.style)
-    known = facts.of(call, parts, (found,), unscanned, lambda t, v: vault.digest(call.tenant, t, v).hex(), redaction.links)
+    known = facts.of(
+        call, parts, (found,), unscanned, lambda t, v: vault.digest(call.tenant, t, v).hex(), redaction.links
+    )
     risk = policy.risk(known)
     explained = bench.scanner.engine.explain(typed)
     reasons = {(e.start, e.end, e.detector): e.why for e in explained}

@@ -48,17 +48,22 @@ def phone(value: str, draw: Draw) -> str:
 
 
 def _abroad(digits: str, with_trunk: bool, draw: Draw) -> str:
-    known = words().phones
-    code = next((digits[:n] for n in (1, 2, 3) if digits[:n] in known), "")
+    code = _code(digits)
     trunk = "0" if with_trunk or digits[len(code) : len(code) + 1] == "0" else ""
-    if code and (new := _reserved(code, len(digits) - len(code) - len(trunk), draw)):
+    length = len(digits) - len(code) - len(trunk)
+    if new := _reserved(code, length, draw):
         return code + trunk + new
-    new = digits
-    for _ in range(_TRIES):
-        new = digits[:3] + draw.digits(len(digits) - 3)
-        if in_use(f"+{new}") is not True:
-            break
-    return new
+    tries = (code + trunk + draw.digits(length) for _ in range(_TRIES))
+    return next((new for new in tries if in_use(f"+{new}") is not True), code + trunk + draw.digits(length))
+
+
+def _code(digits: str) -> str:
+    """The country calling code that a number begins with; no code is the start of another."""
+    if code := next((digits[:n] for n in (1, 2, 3) if digits[:n] in words().phones), ""):
+        return code
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE  # 54 ms: paid at the first such number only
+
+    return next((digits[:n] for n in (1, 2, 3) if int(digits[:n] or "0") in COUNTRY_CODE_TO_REGION_CODE), "")
 
 
 def _at_home(value: str, digits: str, draw: Draw) -> str:

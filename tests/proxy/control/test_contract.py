@@ -20,7 +20,15 @@ from tests.desks import ANN, BO, CY, Desk, Plane
 
 CASES = int(os.environ.get("CASES", "6"))
 STRANGER = "eve@example.com"
-WITHOUT_SESSION = {"openapi.json", "slack", "login", "login/providers", "login/start", "login/callback/{provider}"}
+WITHOUT_SESSION = {
+    "openapi.json",
+    "setup",
+    "slack",
+    "login",
+    "login/providers",
+    "login/start",
+    "login/callback/{provider}",
+}
 checks.load_all_checks()
 _CHECKS = checks.CHECKS.get_by_names(
     [

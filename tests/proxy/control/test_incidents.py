@@ -65,6 +65,7 @@ class Office:
     @property
     def key(self) -> str:
         if not hasattr(self, "_key"):
+            self.local.person(ANN)
             self._key = self.local.key("app", ANN)
         return self._key
 
