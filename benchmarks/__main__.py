@@ -35,6 +35,7 @@ BENCHMARKS = {
     "risk": "tells serious documents from others? reliability, what is left, what each weight does (--data)",
     "policy": "what 1 to 1,000 rules cost a call with 0 to 10,000 findings, and conditions that count",
     "utility": "what styles of redaction do to the answers of a small real model, and to the length of prompts",
+    "replay": "100,000 kept calls decided anew by other policies; and what keeping a call costs",
     "accuracy": "masked and leaked characters on labelled files of your own (--data)",
 }
 

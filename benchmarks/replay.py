@@ -64,7 +64,7 @@ def run(options: Namespace) -> Tables:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "llmguard.db")
         try:
-            took = fill(store, Policy(), getattr(options, "calls", 0) or CALLS)
+            took = fill(store, Policy(), CALLS)
             replays = list(_replays(store))
         finally:
             store.close()

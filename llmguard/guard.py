@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
+from urllib.parse import unquote
 
 from llmguard import audit, catalogue, identity
 from llmguard.actions import Action, Actions, Block, Terms
@@ -235,9 +236,7 @@ class Guard:
         findings = self.scanner.scan((part,), principal)
         taken: frozenset[str] = frozenset()
         while True:
-            redaction = redact(
-                self.vault, principal.tenant, (part,), findings, taken, style=self.kit.policy.style
-            )
+            redaction = redact(self.vault, principal.tenant, (part,), findings, taken, style=self.kit.policy.style)
             grants = tuple(Grant(f"principal:{principal.id}", e.placeholder, e.origin) for e in redaction.entries)
             counts = {f.type: sum(g.type == f.type for g in findings[0]) for f in findings[0]}
             entry = AuditEntry("text.redacted", principal.tenant, {"principal": principal.id, "findings": counts})
@@ -428,7 +427,7 @@ class Guard:
             received=now,
             path_params=tuple(params),
             revises=_named(request.headers, REVISES).upper(),
-            justification=_named(request.headers, JUSTIFICATION)[:LONGEST_JUSTIFICATION],
+            justification=_words(_named(request.headers, JUSTIFICATION))[:LONGEST_JUSTIFICATION],
             **self._form(dict(reversed(request.headers))),
         )
 
@@ -643,6 +642,14 @@ def _patience(approval: Approval, left: float) -> float:
 
 def _named(headers: Sequence[tuple[str, str]], name: str) -> str:
     return next((value.strip() for key, value in headers if key == name), "")
+
+
+def _words(value: str) -> str:
+    """A header in the caller's language: percent-encoded UTF-8, or UTF-8 that HTTP hands over as Latin-1."""
+    try:
+        return unquote(value.encode("latin-1").decode(), errors="strict")
+    except UnicodeError:
+        return value
 
 
 def _seconds(text: str) -> float | None:

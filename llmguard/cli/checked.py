@@ -16,7 +16,7 @@ _LEVELS = {"error": "bold red", "warning": "yellow"}
 
 
 def show_checked(report: Report, unknown: str, file: str) -> None:
-    """The rules and the version on stdout; what is wrong with them on stderr. ``unknown``: why groups are not checked."""
+    """The rules on stdout, what is wrong with them on stderr. ``unknown``: why groups are not checked."""
     if report.policy is not None:
         for rule in report.policy.rules:
             shadow = " (shadow)" if rule.shadow else ""

@@ -16,7 +16,6 @@ import click
 from llmguard.cli.approvals import proposed
 from llmguard.cli.checked import checked_as_json, show_checked
 from llmguard.cli.client import ControlClient
-from llmguard.cli.replay import replay, suggest
 from llmguard.cli.explain import explain
 from llmguard.cli.replay import replay, suggest
 from llmguard.cli.screen import console, interactive, styled, visible

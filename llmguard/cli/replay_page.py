@@ -162,8 +162,12 @@ def risks(report: Report) -> str:
             middle = x + (step - 6) / 2
             pieces.append(_label(middle, low - tall - 4, _short(calls) if calls else "", "middle"))
             pieces.append(_label(middle, low + 14, f"{i * 10}", "middle", "soft"))
-            pieces.append(_label(middle, low + 29, f"{100 * held / calls:.0f} %" if held else "", "middle"))
+            pieces.append(_label(middle, low + 29, _percent(held / calls) if held else "", "middle"))
     return _svg(low + 38, "calls by residual risk and the share that is held, before and now", pieces)
+
+
+def _percent(share: float) -> str:
+    return "<1%" if share < 0.01 else f"{100 * share:.0f}%"
 
 
 def _short(n: int) -> str:

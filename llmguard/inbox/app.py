@@ -18,7 +18,20 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from llmguard.config import Settings
-from llmguard.inbox import account, approval, audit, cookies, dashboard, detectors, history, login, people, policy, queue, revise
+from llmguard.inbox import (
+    account,
+    approval,
+    audit,
+    cookies,
+    dashboard,
+    detectors,
+    history,
+    login,
+    people,
+    policy,
+    queue,
+    revise,
+)
 from llmguard.inbox.api import Api, Problem
 from llmguard.inbox.forms import HERE, RESUME, TOKEN, Form, local, posted, same_origin
 from llmguard.inbox.pages import Page
@@ -165,7 +178,9 @@ class Inbox:
 
     async def _crashed(self, request: Request, error: Exception) -> Response:
         log.error("a page of the inbox failed: %s", type(error).__name__)
-        return await self._plain(request, Problem(500, "internal_error", "a part of the guard failed; its log names which"))
+        return await self._plain(
+            request, Problem(500, "internal_error", "a part of the guard failed; its log names which")
+        )
 
     async def _plain(self, request: Request, problem: Problem) -> Response:
         """A problem outside of every page, with the navigation for whoever is logged in."""

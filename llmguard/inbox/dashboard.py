@@ -33,6 +33,7 @@ WOULD = {
 }
 MOST = 10
 """Bars of a chart; the table behind it has them all."""
+NAMES = ("times", "types", "risks", "states", "taken", "rules", "shadow", "principals", "groups")
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
 
 
@@ -61,8 +62,8 @@ async def show(visit: Visit) -> Response:
 
 
 def pictures(told: Mapping[str, Any]) -> dict[str, Markup]:
-    """The charts of all that there is something to show of."""
-    drawn = {}
+    """The charts by name; empty where there is nothing to show."""
+    drawn = dict.fromkeys(NAMES, Markup(""))
     if told["calls"]:
         labels = [_label(slot["begin"], told["days"]) for slot in told["times"]]
         kinds = [

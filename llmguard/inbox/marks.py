@@ -16,7 +16,7 @@ from llmguard.inbox.text import body
 from llmguard.risk import words
 
 _LIKE = re.compile(r"(\[[A-Z][A-Z0-9_]{0,63}_[a-z2-7]{10,52}\])")
-_OURS = Markup('<mark class="ph k{}" title="{}">{}</mark>')
+_OURS = Markup('<mark class="ph k{}" title="{}">')
 _WRITTEN = Markup('<mark class="raw k{}"><span class="kind">{}</span>{}</mark>')
 _FAKE = Markup('<span class="fake">{}<span class="kind">not of the guard</span></span>')
 STYLES = 6
@@ -43,16 +43,19 @@ class Marks:
         self._issued = issued
         self._certain = certain
         self._styles = {type_: at % STYLES for at, type_ in enumerate(sorted(set(issued.values())))}
+        self._opened = {type_: str(_OURS.format(style, words.named(type_))) for type_, style in self._styles.items()}
 
     def shown(self, text: str) -> Markup:
         """What leaves, with its placeholders marked."""
-        return Markup("").join([self._mark(piece) if at % 2 else body(piece) for at, piece in enumerate(_LIKE.split(text))])
+        pieces = [self._mark(piece) if at % 2 else str(body(piece)) for at, piece in enumerate(_LIKE.split(text))]
+        return Markup("".join(pieces))  # noqa: S704  each is escaped
 
-    def _mark(self, piece: str) -> Markup:
+    def _mark(self, piece: str) -> str:
+        """``piece`` is of ``_LIKE``, so nothing in it is to be escaped."""
         type_ = self._issued.get(piece)
         if type_ is None:
-            return _FAKE.format(piece) if self._certain else body(piece)
-        return _OURS.format(self._styles[type_], words.named(type_), piece)
+            return str(_FAKE.format(piece)) if self._certain else piece
+        return f"{self._opened[type_]}{piece}</mark>"
 
     def written(self, leaving: str, text: str) -> Markup:
         """What was written, with what is a placeholder in ``leaving`` marked."""

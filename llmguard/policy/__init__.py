@@ -63,7 +63,7 @@ class Policy:
             "weights": dict(weights or {}),
             "mode": mode,
         }
-        self.document: Mapping[str, Any] = {k: v for k, v in document.items() if v and v != "enforce" or k == "rules"}
+        self.document: Mapping[str, Any] = {k: v for k, v in document.items() if (v and v != "enforce") or k == "rules"}
         self.source = json.dumps(self.document, sort_keys=True, separators=(",", ":"))
         self.version = hashlib.sha256(self.source.encode()).hexdigest()
 

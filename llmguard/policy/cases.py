@@ -7,7 +7,7 @@
     expect = "require_approval"
     rule = "training"
 
-What is left out has a plain value (``DEFAULTS``); a key that there is not is an error, so that no test passes by a slip.
+What is left out has a plain value (``DEFAULTS``); an unknown key is an error, so that no test passes by a slip.
 """
 
 from __future__ import annotations

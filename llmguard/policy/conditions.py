@@ -2,8 +2,8 @@
 
 An unknown variable, a field that findings do not have, or a comparison of text with a number is an error when the
 condition is compiled. At run time cel-expr-python returns errors as truthy values, so the type and the identity of an
-outcome are both tested: whatever is not exactly true or false refuses the call. An evaluation takes at most 10,000 steps
-over lists, which is an error like any other.
+outcome are both tested: whatever is not exactly true or false refuses the call. An evaluation takes at most 10,000
+steps over lists, which is an error like any other.
 
 What conditions cost does not grow with how many findings are alike: only what they read is made ready, and they run
 as ``rewriting`` has them, over findings that differ. A list that they take one by one (``findings[0]``, ``map``) has
@@ -234,7 +234,7 @@ def seen(facts: Facts, risk: Risk, reads: Reads) -> tuple[Any, ...]:
     of_finding = _picked(reads.fields)
     for f in facts.found:
         kinds[of_finding(f)] += f.times
-    # where findings are not taken one by one, only which kinds there are and how many findings in all makes a difference
+    # where nothing counts them by kind, only which kinds there are and how many findings in all makes a difference
     found = tuple(kinds.items()) if reads.each or reads.counted else (frozenset(kinds), kinds.total())
     return (facts.unscanned, found, *made)
 

@@ -1,7 +1,7 @@
 """The policy of the configuration: a file of its own (``policy``), or rules in the configuration, or the shipped one.
 
-A policy file is TOML: ``[[rules]]``, ``[styles]``, ``[weights]``, ``mode``, and ``[[tests]]`` beside the rules, which are
-not part of what is put in force.
+A policy file is TOML: ``[[rules]]``, ``[styles]``, ``[weights]``, ``mode``, and ``[[tests]]`` beside the rules, which
+are not part of what is put in force.
 """
 
 from __future__ import annotations

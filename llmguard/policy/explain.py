@@ -14,7 +14,8 @@ from llmguard.errors import GuardUnavailable
 from llmguard.facts import Facts
 from llmguard.model import Decision, Risk
 from llmguard.policy import Policy
-from llmguard.policy.conditions import COUNT, VARIABLES, values
+from llmguard.policy.conditions import VARIABLES, values
+from llmguard.policy.rewriting import COUNT
 from llmguard.policy.rules import Rule
 
 Outcome = Literal["held", "not", "error", "not reached"]

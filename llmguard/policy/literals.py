@@ -82,7 +82,9 @@ def words(source: str) -> tuple[str, ...]:
 
 def _split(tokens: Sequence[_Token]) -> Iterator[list[_Token]]:
     """At ``&&`` outside of brackets; in one piece where ``||`` or ``?`` stands there too."""
-    depth, part, parts = 0, [], []
+    depth = 0
+    part: list[_Token] = []
+    parts: list[list[_Token]] = []
     for token in tokens:
         depth += (token.text in "([{") - (token.text in ")]}") if token.kind == "sign" else 0
         if not depth and token.kind == "sign" and token.text in ("||", "?"):

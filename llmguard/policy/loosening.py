@@ -93,7 +93,7 @@ class _Said:
 
 
 def compared(old: Policy, new: Policy, kept: Iterable[Facts] = (), count: int = SAMPLES) -> Loosening:
-    """``kept``: facts of calls of this installation, each assessed by both policies; samples have a risk of their own."""
+    """``kept``: facts of calls of this installation, assessed by both policies; samples have a risk of their own."""
     made, real = _Count(), _Count()
     for sample in samples([*old.rules, *new.rules], _vocabulary(), count):
         made.add(_said(old, sample.facts, sample.risk), _said(new, sample.facts, sample.risk))

@@ -108,10 +108,8 @@ class _Maker:
 
     def _near(self, value: str | float, sign: str, least: int, most: int) -> int:
         figure = 0 if isinstance(value, str) else int(value)
-        if self._rng.random() < MET:
-            step = {">": 1, "<": -1, "!=": 1}.get(sign, 0)
-        else:
-            step = self._rng.choice((-1, 0, 1))
+        met = {">": 1, "<": -1, "!=": 1}.get(sign, 0)
+        step = met if self._rng.random() < MET else self._rng.choice((-1, 0, 1))
         return min(max(figure + step, least), max(most, figure + 1))
 
     def _unscanned(self, wanted: _Wanted) -> tuple[str, ...]:

@@ -36,7 +36,8 @@ async def planes(guard: Guard, pages: Pages | None = None, setup: str = "") -> A
     ``setup``: the token that makes the first person.
     """
     renewals = Renewals(guard.store, guard.vault, oidc.providers(guard.settings), guard.settings.membership_ttl)
-    beside = [asyncio.ensure_future(work) for work in (_sweep(guard), _reread(guard), renewals.run(), _worker(guard).run())]
+    works = _sweep(guard), _reread(guard), renewals.run(), _worker(guard).run()
+    beside = [asyncio.ensure_future(work) for work in works]
     checkpoints = audit.Checkpointer(
         guard.store,
         guard.vault.keyring,
@@ -75,7 +76,7 @@ def _worker(guard: Guard) -> Worker:
 
 
 async def _reread(guard: Guard) -> None:
-    """A policy file that was changed is taken while the guard runs: as pending, unless nobody else has to approve it."""
+    """A changed policy file is taken while the guard runs: as pending, unless nobody else has to approve it."""
     taken = guard.file.policy.version
     while True:
         await asyncio.sleep(REREAD)

@@ -1,10 +1,10 @@
-"""A running guard and its policy file: a change is pending, a broken file keeps the old one, several processes agree."""
+"""A running guard and its policy file: a change is pending, a broken file changes nothing, several processes agree."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +75,10 @@ class People:
 
 
 @pytest.fixture
-def people(running: LocalGuard) -> Iterator[People]:
+def people(running: LocalGuard) -> People:
     for email in (ANN, BO, CY):
         running.person(email)
-    yield People(running)
+    return People(running)
 
 
 def asked(local: LocalGuard, key: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from llmguard.approvals.history import begins
+from llmguard.facts import Facts
 from llmguard.store import Store, Transaction, calls
 
 T = TypeVar("T")
@@ -52,8 +53,8 @@ class Tally:
         self.shadow: Counter[tuple[str, str]] = Counter()
         self.principals: dict[str, list[Any]] = {}
 
-    def add(self, kept: calls.Kept) -> None:
-        facts, verdict = kept.facts, kept.verdict
+    def add(self, kept: calls.Kept, facts: Facts) -> None:
+        verdict = kept.verdict
         self.calls += 1
         self.verdicts[verdict] += 1
         for i, risk in enumerate((kept.inherent, kept.residual)):
@@ -179,9 +180,10 @@ class Counted:
 
     def _add(self, found: Iterable[calls.Kept]) -> None:
         for kept in found:
-            if self._human is None or kept.facts.human == self._human:
-                hour = kept.facts.received // HOUR_MS * HOUR_MS
-                self._hours.setdefault(hour, Tally()).add(kept)
+            facts = kept.facts
+            if self._human is None or facts.human == self._human:
+                hour = facts.received // HOUR_MS * HOUR_MS
+                self._hours.setdefault(hour, Tally()).add(kept, facts)
 
 
 class Figures:
