@@ -252,3 +252,24 @@ def test_starting_server_is_healthy_and_refuses_until_it_is_open() -> None:
     assert [m["status"] for m in sent if "status" in m] == [200, 503]
     assert json.loads(sent[-1]["body"])["error"]["code"] == "guard_unavailable"
     assert (b"retry-after", b"1") in sent[-2]["headers"]
+
+
+def test_sighup_reads_a_policy_file_again_that_looks_like_before(operator: Operator) -> None:
+    configuration, policy = operator.folder / "config.toml", operator.folder / "policy.toml"
+    configuration.write_text(configuration.read_text().replace(RULES, 'policy = "policy.toml"\n'))
+    policy.write_text('[[rules]]\nname = "one"\nverdict = "redact"\n')
+    operator.start()
+    key = operator.run("keys", "add", "app").strip()
+    assert operator.ask(key, "hello")[0] == 200
+    at = policy.stat()
+    policy.write_text('[[rules]]\nname = "two"\nverdict = "block" \n'[: at.st_size])
+    os.utime(policy, ns=(at.st_atime_ns, at.st_mtime_ns))
+    assert policy.stat().st_size == at.st_size
+    assert operator.server
+    operator.server.send_signal(signal.SIGHUP)
+    end = time.monotonic() + 20
+    while (answer := operator.ask(key, "hello"))[0] == 200:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert (answer[0], answer[1]["error"]["code"]) == (403, "blocked")
+    assert operator.stop() == 0

@@ -24,7 +24,7 @@ ASSUMED = 300.0
 """Seconds that a decision is taken to need where fewer than ``ENOUGH`` were timed. A guess of ours."""
 ENOUGH = 10
 PROPOSED = 20_000
-"""The newest calls that the replay of a proposal looks at."""
+"""The newest calls that the replay of a proposal and suggestions look at."""
 OUTCOMES = 2000
 """The newest approvals that suggestions look at."""
 _TIMED = 1000
@@ -73,13 +73,15 @@ def needs(requirement: Requirement, human: str) -> int:
 
 
 def reviewing(tx: Transaction, tenant: str, since: int) -> Reviewing:
-    """How long decisions took since a moment, the newest 1,000 of them, and how many calls came to how many."""
+    """How long decisions took since a moment, the newest 1,000 of them, and how many of the newest calls were held and
+    came to how many approvals."""
     after = begins(since)
     sql = (
         "SELECT v.time - a.created AS taken FROM votes v JOIN approvals a ON a.tenant = v.tenant AND a.id = v.approval"
         " WHERE v.tenant = ? AND v.approval > ? AND a.subject IN ('call', 'action') ORDER BY v.approval DESC LIMIT ?"
     )
     taken = [max(0, row["taken"]) / 1000 for row in tx.all(sql, tenant, after, _TIMED)]
+    after = max(after, calls.newest(tx, tenant, PROPOSED))
     held = "SELECT count(*) AS n FROM calls WHERE tenant = ? AND id > ? AND verdict = 'require_approval'"
     asked = "SELECT count(*) AS n FROM approvals WHERE tenant = ? AND id > ? AND subject IN ('call', 'action')"
     counts = [tx.one(sql, tenant, after) for sql in (held, asked)]

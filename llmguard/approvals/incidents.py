@@ -27,7 +27,9 @@ Found = Mapping[tuple[str, str], int]
 """Findings by type and a digest of their value, and how often."""
 Find = Callable[[Approval, Egress, bytes], Found]
 """What today's detectors find in the body of a held call."""
-Left = Literal["as_written", "redacted", "partly", "not_sent", "waiting", "joined"]
+Left = Literal["as_written", "redacted", "partly", "not_sent", "waiting", "joined", "unknown"]
+ALTERED = "ALTERED"
+"""The state that is told of an approval whose row was altered in the database."""
 _SENT = ("EXECUTING", "EXECUTED", "INDETERMINATE")
 _OPEN = ("PENDING", "APPROVED", "CHANGES_REQUESTED")
 _JOINTS = re.compile(r"[\s\-./()]+")
@@ -41,7 +43,8 @@ class Stood:
     """A call that a value stood in, as a finding of these ``types``. ``time`` in UTC milliseconds.
 
     ``left``: as it was written, redacted, in part redacted (of a type that also left as written), not sent, waiting, or
-    joined to the approval of the same request. ``approval``: its id and state, "" where it opened none.
+    joined to the approval of the same request; unknown where that was altered.
+    ``approval``: its id and state, "" where it opened none.
     """
 
     call: str
@@ -123,12 +126,12 @@ def _stood(tx: Transaction, vault: Vault, tenant: str, call: Kept, types: set[st
 
 
 def _approval(tx: Transaction, vault: Vault, tenant: str, call: str) -> tuple[str, str]:
-    """Id and state of the newest approval that a call opened; the state of an altered row is ``ALTERED``."""
+    """Id and state of the newest approval that a call opened; the state of an altered row is that."""
     sql = "SELECT * FROM approvals WHERE tenant = ? AND call = ? AND call <> '' ORDER BY id DESC LIMIT 1"
     row = tx.one(sql, tenant, call)
     if row is None:
         return "", ""
-    return str(row["id"]), str(row["state"]) if record.genuine(vault, row) else "ALTERED"
+    return str(row["id"]), str(row["state"]) if record.genuine(vault, row) else ALTERED
 
 
 def _left(call: Kept, types: set[str], approval: str, state: str) -> Left:
@@ -140,7 +143,7 @@ def _left(call: Kept, types: set[str], approval: str, state: str) -> Left:
         if not approval:
             return "joined"
         if state not in _SENT:
-            return "waiting" if state in _OPEN else "not_sent"
+            return "waiting" if state in _OPEN else "unknown" if state == ALTERED else "not_sent"
     whole = all(f.redactable for f in call.facts.found if f.type in types)
     return "redacted" if whole else "partly"
 

@@ -26,8 +26,9 @@ _LEFT = {
     "not_sent": "not sent",
     "waiting": "waits for people",
     "joined": "with an earlier call's approval",
+    "unknown": "unknown: its approval was altered",
 }
-_STYLES = {"as_written": "bold red", "partly": "bold red"}
+_STYLES = {"as_written": "bold red", "partly": "bold red", "unknown": "bold red"}
 
 
 @click.group(epilog="Exit codes: 0 done, 1 refused, 2 used wrongly.")

@@ -67,7 +67,7 @@ def _replayed(client: ControlClient, document: Mapping[str, Any], since: int) ->
     from llmguard.policy.replay import Report
 
     report: Report | None = None
-    reviewing, version, against = None, "", ""
+    reviewing, version, against, total = None, "", "", 0
     screen = console(err=True)
     columns = ("deciding anew", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
@@ -75,14 +75,15 @@ def _replayed(client: ControlClient, document: Mapping[str, Any], since: int) ->
         for answer in _pages(client, document, since):
             try:
                 counted = Report.of_json(answer["report"])
-                reviewing = reviewing or Reviewing(**answer["reviewing"])
+                if reviewing is None:
+                    reviewing, total = Reviewing(**answer["reviewing"]), counted.calls + int(answer["left"])
             except (ValueError, KeyError, TypeError):
                 raise RequestRefused("the control plane answered something else: is it of this version?") from None
             if against and answer["against"] != against:
                 raise Conflict("the rules in force were changed meanwhile: start again")
             report = counted if report is None else report + counted
             version, against = str(answer["version"]), str(answer["against"])
-            bar.update(task, completed=report.calls, total=report.calls + int(answer["left"]))
+            bar.update(task, completed=report.calls, total=max(total, report.calls))
     if report is None or reviewing is None:
         raise RequestRefused("the control plane answered nothing")
     return report, reviewing, version, against

@@ -1,13 +1,19 @@
-"""Front: what answers on a socket while the plane behind it is not open yet."""
+"""Front: what answers on a socket while the plane behind it is not open yet, and what ends a plane's failure.
+
+An exception that a plane lets out ends here, by its type alone: its text, and the lines of its traceback, may hold what
+somebody wrote. The server answers 500 if nothing was answered yet.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from llmguard.errors import GuardUnavailable
 
+log = logging.getLogger("llmguard")
 Scope = MutableMapping[str, Any]
 Plane = Callable[[Scope, Any, Any], Awaitable[None]]
 
@@ -19,7 +25,10 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if self.plane is not None:
-            await self.plane(scope, receive, send)
+            try:
+                await self.plane(scope, receive, send)
+            except Exception as e:  # noqa: BLE001  the edge of the process
+                log.error("a plane failed: %s", type(e).__name__)
             return
         error = GuardUnavailable("the guard is starting; try again in a second")
         healthy = scope["type"] == "http" and scope["path"] == "/healthz"

@@ -66,7 +66,9 @@ class LocalGuard:
 
     async def _serve(self) -> None:
         try:
-            async with running(lambda: self.guard, *self._sockets) as (_, stop):
+            from llmguard.inbox import inbox
+
+            async with running(lambda: self.guard, *self._sockets, inbox) as (_, stop):
                 self._started.set_result((asyncio.get_running_loop(), stop))
                 await stop.wait()
         except BaseException as e:

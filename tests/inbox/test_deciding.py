@@ -70,6 +70,7 @@ def test_a_folded_part_has_to_be_opened(site: Site, window: Open) -> None:
     page = window(BO).open(path(held(site.desk, body=body, entries={})))
     folded = page.locator("details.part")
     expect(folded).to_have_count(1)
+    page.locator("input[name=seen]").first.scroll_into_view_if_needed()
     expect(page.locator("input[name=seen]").first).to_be_checked()
     expect(page.locator("#approve")).to_be_disabled()
     folded.locator("> summary").click()
@@ -82,6 +83,7 @@ def test_the_life_of_an_approval_with_changes_and_a_revision(
 ) -> None:
     """Ann's program asks; Bo wants changes; Ann revises; Cy sees the difference and approves; the retry is answered."""
     local = local_with(rules=HELD, hold="ticket")
+    local.person(ANN)
     key = local.key("app", ANN)
     site = Site(None, local.control_url)  # type: ignore[arg-type]  a whole guard, which has its own people
 
@@ -199,14 +201,18 @@ def test_by_keyboard_alone(site: Site, window: Open) -> None:
     expect(page.get_by_text("Your approval is counted.")).to_be_visible()
 
 
-def test_the_enter_key_in_a_box_sends_nothing(site: Site, window: Open) -> None:
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_the_enter_key_in_a_box_decides_nothing(site: Site, window: Open, scripts: bool) -> None:
     approval = held(site.desk)
-    page = window(BO).open(path(approval))
-    for box in page.locator("input[name=seen]").all():
-        box.focus()
-        page.keyboard.press("Enter")
+    page = window(BO, java_script_enabled=scripts).open(path(approval))
+    for at in range(4):
+        box = page.locator("input[name=seen]").nth(at)
+        box.check()
+        box.press("Enter")
+        expect(page.locator("input[name=seen]").nth(at)).to_be_checked()
     assert page.url.endswith(path(approval))
     assert site.desk.get(approval).state == "PENDING"
+    assert not site.desk.get(approval).votes
     assert "approval.raw_view" not in site.desk.log()
 
 

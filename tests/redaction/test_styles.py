@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from llmguard.detection import Engine
 from llmguard.errors import GuardUnavailable, UnscannableRequest
 from llmguard.model import Category, Finding, TextPart
 from llmguard.payload.extract import extract
-from llmguard.policy import STYLES
+from llmguard.policy import STYLES, Policy
 from llmguard.redaction import Redaction, Restorer, linked, people, redact
 from llmguard.redaction.mint import Mint
 from llmguard.redaction.styles import Writer, masked
@@ -284,6 +285,14 @@ def _rewritten(whole: TextPart, found: Sequence[Finding], style: str) -> tuple[s
 
 
 # --------------------------------------------------------------------------- the whole way
+
+
+def test_the_example_of_the_docs_is_a_policy() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "styles.md").read_text(encoding="utf-8")
+    policy = Policy.of(tomllib.loads(page.partition("```toml\n")[2].partition("```")[0]))
+    assert policy.style("SECRET", "secret") == "drop"
+    assert policy.style("PERSON", "pii") == "placeholder"
+
 
 POLICY = """
 [[rules]]

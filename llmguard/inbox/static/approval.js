@@ -11,7 +11,7 @@ function weigh() {
   const approve = document.getElementById("approve");
   const left = document.getElementById("left");
   if (!approve || !left || approve.dataset.sent !== undefined) return;
-  if (!document.querySelector("[name=_resume][form=decide]")) { // not at the end of a long body yet
+  if (!document.querySelector(".leaving [name=_resume][form=decide]")) { // not at the end of a long body yet
     const wanting = boxes.filter((box) => !box.checked);
     approve.disabled = wanting.length > 0;
     left.hidden = wanting.length === 0;
@@ -42,6 +42,11 @@ for (const box of boxes) {
   box.addEventListener("change", weigh);
   if (!box.checked) ends.observe(box.closest("label"));
 }
+/** Enter in a box decides nothing, in any form here. */
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.matches?.("input[type=checkbox]")) event.preventDefault();
+});
+
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("#left a");
   const part = link && document.querySelector(link.hash);

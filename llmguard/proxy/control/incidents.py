@@ -115,6 +115,7 @@ class IncidentDesk:
                 "What today's detectors find in held calls and was not found then, in counts. The look is in the log.",
                 {200: _RESCANNED},
                 body=RESCANNED,
+                refusals=(404,),
             ),
         )
 

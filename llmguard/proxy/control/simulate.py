@@ -79,8 +79,8 @@ _SIMULATED = record(
     since=TIME,
     until=TIME,
     report=_REPORT,
-    reviewing=_REVIEWING,
-    left={**INTEGER, "description": "calls that are not counted yet"},
+    reviewing=maybe(_REVIEWING),
+    left={**maybe(INTEGER), "description": "calls that are not counted yet; null behind the first page"},
     next=maybe(STRING),
 )
 _SUGGESTION = record(
@@ -143,10 +143,14 @@ class SimulationDesk:
     def _read(self, tx: Transaction, who: Person, body: dict[str, Any]) -> tuple[str, list[calls.Kept], dict[str, Any]]:
         since, until = body.get("since", max(0, tx.now - history.WEEK_MS)), body.get("until", tx.now + 1)
         after, before = max(history.begins(since), body.get("cursor", "").upper()), history.begins(until)
-        found = calls.page(tx, who.tenant, after, body.get("limit", MOST), before)
-        left = calls.count(tx, who.tenant, found[-1].id, before) if found else 0
-        told = {"since": since, "until": until, "left": left, "next": found[-1].id if left else None}
-        told["reviewing"] = asdict(history.reviewing(tx, who.tenant, min(since, max(0, tx.now - 4 * history.WEEK_MS))))
+        limit = body.get("limit", MOST)
+        found = calls.page(tx, who.tenant, after, limit + 1, before)
+        more, found = len(found) > limit, found[:limit]
+        told: dict[str, Any] = {"since": since, "until": until, "next": found[-1].id if more else None}
+        first = "cursor" not in body  # the others cost what they decide, and no more
+        told["left"] = calls.count(tx, who.tenant, found[-1].id, before) if first and more else 0 if first else None
+        month = min(since, max(0, tx.now - 4 * history.WEEK_MS))
+        told["reviewing"] = asdict(history.reviewing(tx, who.tenant, month)) if first else None
         return rules.in_force(tx, self._units.vault, who.tenant) or self._file.policy.source, found, told
 
     async def suggestions(self, request: Request) -> Response:
@@ -172,4 +176,3 @@ def _simulated(new: Policy, source: str, found: list[calls.Kept], told: dict[str
     old = rules.parsed(source)
     report = replay(found, old, new, history.needs)
     return as_json({"version": new.version, "against": old.version, "report": report.as_json(), **told})
-
