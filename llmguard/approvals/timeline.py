@@ -31,7 +31,7 @@ def _event(index: int, time: int, kind: str, details: dict[str, Any]) -> dict[st
 
 
 def _reminders(tx: Transaction, approval: Approval) -> list[dict[str, Any]]:
-    """One event for all of them: a guard that slept reminds once for several, so only the newest is due at a known time."""
+    """One event for all of them: a guard that slept reminds once for several, so only the newest has a known time."""
     row = tx.one("SELECT reminded FROM approvals WHERE tenant = ? AND id = ?", approval.tenant, approval.id)
     count = int(row["reminded"]) if row is not None else 0
     due = approval.created + approval.requirement.remind_after * 1000 * count

@@ -174,7 +174,8 @@ def _paired(leaving: tuple[Section, ...], written: tuple[Section, ...] | None) -
     if written is None or len(leaving) != len(written):
         return None
     same = all(
-        a.title == b.title and [(x.kind, len(x.rows), len(x.table)) for x in a.blocks]
+        a.title == b.title
+        and [(x.kind, len(x.rows), len(x.table)) for x in a.blocks]
         == [(x.kind, len(x.rows), len(x.table)) for x in b.blocks]
         for a, b in zip(leaving, written, strict=True)
     )
@@ -304,7 +305,9 @@ async def evidence(visit: Visit) -> Response:
 
 
 def _acts(handlers: Iterable[tuple[str, Any]]) -> tuple[Page, ...]:
-    return tuple(Page("POST", f"/inbox/approvals/{{id}}/{name}", handler, most=MOST_POSTED) for name, handler in handlers)
+    return tuple(
+        Page("POST", f"/inbox/approvals/{{id}}/{name}", handler, most=MOST_POSTED) for name, handler in handlers
+    )
 
 
 PAGES = (

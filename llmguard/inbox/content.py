@@ -128,7 +128,9 @@ def _items(title: str, value: Any) -> Iterator[Section]:
     if not value:
         yield Section(title, (Block("code", "empty", "[]"),))
     if value and not any(isinstance(item, dict | list) for item in value) and not any(map(_long, value)):
-        yield Section(f"{title}s 1 to {len(value)}", (Block("table", "", table=(("number", "value"), *_numbered(value))),))
+        yield Section(
+            f"{title}s 1 to {len(value)}", (Block("table", "", table=(("number", "value"), *_numbered(value))),)
+        )
         return
     for at, item in enumerate(value, 1):
         yield _item(f"{title} {at}", item)

@@ -27,11 +27,12 @@ _WORDS = {
     "executed": "Sent",
     "failed": "Failed",
     "indeterminate": "Unclear: it may have been sent",
-    "raw_view": "Looked at the raw values",
-    "evidence": "Took the evidence",
+    "raw_view": "looked at the raw values",
+    "evidence": "took the evidence",
     "break_glass": "Everybody was told of the emergency",
     "late_outcome": "Its outcome came late",
 }
+_ACTS = frozenset({"vote", "raw_view", "evidence"})
 _SIGNS = {
     "approved": "good",
     "executed": "good",
@@ -48,7 +49,7 @@ _SIGNS = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """``words`` are ours; ``who`` and ``more`` are as the log has them."""
+    """``words`` are ours; ``who`` and ``more`` are as the log has them. ``acted``: the words go on after ``who``."""
 
     index: int
     time: int
@@ -56,6 +57,7 @@ class Event:
     who: str
     more: str
     sign: str
+    acted: bool = False
 
 
 def told(events: Iterable[Mapping[str, Any]]) -> list[Event]:
@@ -66,11 +68,13 @@ def _told(event: Mapping[str, Any]) -> Event:
     kind = str(event["kind"])
     words, who, more = _WORDS.get(kind, kind.replace("_", " ").capitalize()), str(event["by"]), str(event["why"])
     if kind == "vote":
-        words = f"Voted: {_VERDICTS.get(event['verdict'], 'voted')}"
+        words = _VERDICTS.get(event["verdict"], "voted")
     elif kind == "reminder":
         words, more = f"Reminded, {more} time{'s' * (more != '1')} by now", ""
     elif kind == "escalated":
         words, more = "Escalated", f"now {event['to']} may decide too"
     elif kind == "late_outcome":
         more = str(event["outcome"]).lower()
-    return Event(event["index"], event["time"], words, "" if who == "guard" else who, more, _SIGNS.get(kind, ""))
+    return Event(
+        event["index"], event["time"], words, "" if who == "guard" else who, more, _SIGNS.get(kind, ""), kind in _ACTS
+    )

@@ -67,8 +67,8 @@ async def _ask(visit: Visit, view: str, path: str, body: Mapping[str, Any] | Non
 
 
 def _said(told: Mapping[str, Any]) -> dict[str, str]:
-    approval = told.get("approval")
-    return {"asked": approval["id"]} if approval else {"done": "1"}
+    """Whether it waits, and where. What ended at once has no ``applied``."""
+    return {"asked": told["approval"]["id"]} if told.get("applied") is False else {"done": "1"}
 
 
 # --------------------------------------------------------------------------- people and keys

@@ -34,7 +34,7 @@ async def _page(visit: Visit, kept: Form, problem: Problem | None = None) -> Res
     own = body["encoding"] == "utf-8" and body["bytes"] == body["total"] and len(body["text"]) <= MAX_EDITED
     now = spaced(body["text"]) if own else ""
     proposal = spaced(approval["proposal"] or "")
-    typed = kept["body"] if "body" in kept else proposal or now
+    typed = kept["body"] or proposal or now
     return visit.page(
         "revise.html",
         status=problem.status if problem else 200,

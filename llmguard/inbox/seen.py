@@ -1,7 +1,7 @@
 """Seen: which parts of what would leave a reviewer has looked at. Approve counts only when that is all of them.
 
-A tick names a stretch of the whole and the digest that it belongs to, so a tick of other bytes, or of an older revision,
-is worth nothing. It is the reviewer's own word: the API does not ask for it, and nobody else can give it.
+A tick names a stretch of the whole and the digest that it belongs to, so a tick of other bytes, or of an older
+revision, is worth nothing. It is the reviewer's own word: the API does not ask for it, and nobody else can give it.
 """
 
 from __future__ import annotations

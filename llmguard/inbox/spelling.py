@@ -76,18 +76,18 @@ def spaced(text: str) -> str:
         return text
     made: list[str] = []
     deep = 0
-    tokens = _TOKEN.findall(text)
-    for at, token in enumerate(tokens):
-        following = tokens[at + 1] if at + 1 < len(tokens) else ""
-        if token in "{[":
+    lexemes = _TOKEN.findall(text)
+    for at, lexeme in enumerate(lexemes):
+        following = lexemes[at + 1] if at + 1 < len(lexemes) else ""
+        if lexeme in "{[":
             deep += 1
-            made.append(token if following in ("}", "]") else f"{token}\n{_INDENT * deep}")
-        elif token in "}]":
+            made.append(lexeme if following in ("}", "]") else f"{lexeme}\n{_INDENT * deep}")
+        elif lexeme in "}]":
             deep -= 1
-            empty = at > 0 and tokens[at - 1] in ("{", "[")
-            made.append(token if empty else f"\n{_INDENT * deep}{token}")
-        elif token == ",":
+            empty = at > 0 and lexemes[at - 1] in ("{", "[")
+            made.append(lexeme if empty else f"\n{_INDENT * deep}{lexeme}")
+        elif lexeme == ",":
             made.append(f",\n{_INDENT * deep}")
         else:
-            made.append(": " if token == ":" else token)
+            made.append(": " if lexeme == ":" else lexeme)
     return "".join(made)

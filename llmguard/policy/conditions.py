@@ -25,7 +25,7 @@ from llmguard.errors import ConfigError, GuardUnavailable
 from llmguard.facts import Facts, Found
 from llmguard.model import Risk
 from llmguard.policy.advice import told
-from llmguard.policy.rewriting import COUNT, COUNTS, KINDS, SOME, TIMES, Rewritten, blanked, checkable, rewritten
+from llmguard.policy.rewriting import COUNT, COUNTS, KINDS, SOME, TIMES, TYPES, Rewritten, blanked, checkable, rewritten
 from llmguard.risk import people
 
 LONGEST = 4000
@@ -219,6 +219,7 @@ def values(facts: Facts, risk: Risk, reads: Reads = ALL) -> dict[str, Any]:
     made[COUNT] = total
     made[KINDS] = [{**dict(zip(reads.fields, kind, strict=True)), TIMES: n} for kind, n in kinds.items()]
     made[COUNTS] = {}
+    made[TYPES] = dict.fromkeys([kind["type"] for kind in made[KINDS]], True) if "type" in reads.fields else {}
     if reads.each:
         most = total if total <= MANY else max(2, min(reads.alike, LISTED // len(kinds)))
         made["findings"] = [
@@ -303,7 +304,10 @@ def _environment(over: frozenset[str] = frozenset()) -> Any:
     fields = {f"{v}.{field}": kind for v in over for field, kind in FIELDS.items()}
     declared: Mapping[str, str] = {**VARIABLES, **dict.fromkeys((KINDS, SOME), "FINDINGS"), COUNT: "INT", **fields}
     counts = cel.Type.Map(cel.Type.STRING, cel.Type.INT)
-    return cel.NewEnv(variables={COUNTS: counts, **{name: kinds[kind] for name, kind in declared.items()}})
+    types = cel.Type.Map(cel.Type.STRING, cel.Type.BOOL)
+    return cel.NewEnv(
+        variables={COUNTS: counts, TYPES: types, **{name: kinds[kind] for name, kind in declared.items()}}
+    )
 
 
 @cache

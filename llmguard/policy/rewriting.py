@@ -15,6 +15,8 @@ from dataclasses import dataclass
 KINDS, COUNT, COUNTS, SOME = "findings__kinds", "findings__count", "findings__counts", "findings__some"
 """Our own variables: findings that differ in what is read of them, how many there are in all, counts by key, and a
 part of the kinds."""
+TYPES = "findings__types"
+"""And the types that there are, so that a rule for another one costs nothing more."""
 TIMES = "n"
 """The field of a kind that says how many findings are of it."""
 _NAME = "findings"
@@ -23,7 +25,9 @@ _ROOT = re.compile(r"(?<![\w.])findings\s*$")
 _FILTERED = re.compile(r"\.\s*filter\s*$")
 _COUNTED = re.compile(r"(?<![\w.])size\s*\(\s*findings\s*\)|(?<![\w.])findings\s*\.\s*size\s*\(\s*\)")
 _SIZE_BEFORE, _SIZE_AFTER = re.compile(r"(?<![\w.])size\s*\(\s*$"), re.compile(r"\s*\.\s*size\s*\(\s*\)")
-_TEXT = re.compile(r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'""")
+_TEXT = re.compile(
+    r"""'''(?:.|\n)*?'''|\"\"\"(?:.|\n)*?\"\"\"|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|(?P<comment>//[^\n]*)"""
+)
 _EVERY = ("exists", "all")
 """Macros that say the same of a list whatever stands in it twice."""
 
@@ -71,15 +75,16 @@ def rewritten(source: str) -> Rewritten:
             read = f'{COUNTS}["{count.key}"]'
             changes.append((*span, read if loop.macro == "filter" else f"({read} == 1)"))
     inside = [(a, b) for a, b, _ in changes]
-    others = [(loop.root, loop.root + len(_NAME), KINDS) for loop in loops if loop.root >= 0 and _every(loop, loops)]
+    others = [(loop.root, loop.root + len(_NAME), KINDS) for loop in loops if _plain(loop, loops, source, bare)]
     others += [(*m.span(), COUNT) for m in _COUNTED.finditer(bare)]
+    others += [piece for loop in loops for piece in _for_its_type(loop, source, bare)]
     changes += [c for c in others if not any(a <= c[0] < b for a, b in inside)]
     return Rewritten(_replaced(source, changes), tuple(counts.values()))
 
 
 def blanked(source: str) -> str:
-    """A condition of the same length whose texts say nothing: what looks like code inside of text is text."""
-    return _TEXT.sub(lambda m: '"' + "x" * (len(m[0]) - 2) + '"', source)
+    """A condition of the same length without comments, whose texts say nothing: code inside of text is text."""
+    return _TEXT.sub(lambda m: " " * len(m[0]) if m["comment"] else '"' + "x" * (len(m[0]) - 2) + '"', source)
 
 
 def checkable(source: str) -> tuple[frozenset[str], str]:
@@ -139,6 +144,10 @@ def _count(loop: _Loop, source: str) -> Count:
     return Count(hashlib.sha256(text.encode()).hexdigest()[:16], text)
 
 
+def _plain(loop: _Loop, loops: Iterable[_Loop], source: str, bare: str) -> bool:
+    return loop.root >= 0 and _every(loop, loops) and not _for_its_type(loop, source, bare)
+
+
 def _every(loop: _Loop, loops: Iterable[_Loop]) -> bool:
     """Whether a list of findings is only filtered, and then asked whether there is one or whether it is all of them."""
     by_start = {o.start: o for o in loops}
@@ -148,6 +157,19 @@ def _every(loop: _Loop, loops: Iterable[_Loop]) -> bool:
             return False
         loop = following
     return loop.macro in _EVERY
+
+
+def _for_its_type(loop: _Loop, source: str, bare: str) -> list[tuple[int, int, str]]:
+    """``exists(f, f.type == "X" && …)`` is false where there is no X: that is asked first."""
+    body = bare[loop.body : loop.end]
+    if loop.root < 0 or loop.macro != "exists" or "||" in body or "?" in body:
+        return []
+    first = re.match(rf"\s*{loop.name}\s*\.\s*type\s*==\s*(\"x*\")\s*(?:&&|$)", body)
+    if first is None:
+        return []
+    literal = source[loop.body + first.start(1) : loop.body + first.end(1)]
+    begins = f"({literal} in {TYPES} && {KINDS}"
+    return [(loop.root, loop.root + len(_NAME), begins), (loop.end + 1, loop.end + 1, ")")]
 
 
 def _over_findings(bare: str, dot: int) -> bool:

@@ -66,11 +66,15 @@ def granted(
     return tuple(_opened(vault, principal.tenant, *row) for row in rows)
 
 
-def issued(tx: Transaction, tenant: str, principal: str, human: str | None, approval: str) -> dict[str, str]:
-    """Placeholder → type of those that stand in a held call. Nothing is opened: what looks like one is not among them."""
+def issued(
+    tx: Transaction, tenant: str, principal: str, human: str | None, approvals: Collection[str]
+) -> dict[str, str]:
+    """Placeholder → type of those that the guard put into held calls. Nothing is opened: a look-alike is not there."""
     own = f"human:{human}" if human else principal
-    sql = "SELECT placeholder FROM grants WHERE tenant = ? AND principal = ? AND scope = ?"
-    found = [str(row["placeholder"]) for row in tx.all(sql, tenant, own, f"approval:{approval}")]
+    scopes = json.dumps([f"approval:{id_}" for id_ in approvals])
+    sql = "SELECT placeholder FROM grants WHERE tenant = ? AND principal = ?"
+    rows = tx.all(f"{sql} AND scope IN (SELECT value FROM json_each(?))", tenant, own, scopes)
+    found = [str(row["placeholder"]) for row in rows]
     return {placeholder: placeholder.strip("[]").rpartition("_")[0] for placeholder in found}
 
 

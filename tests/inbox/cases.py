@@ -40,7 +40,10 @@ def chat(of: Callable[[str], str], more: str = "") -> dict[str, Any]:
         "model": "gpt-5",
         "messages": [
             {"role": "system", "content": "You draft replies for the support desk."},
-            {"role": "user", "content": f"Write to {of(JANE)} <{of(MAIL)}>: her card {of(PAN)} was charged twice.{more}"},
+            {
+                "role": "user",
+                "content": f"Write to {of(JANE)} <{of(MAIL)}>: her card {of(PAN)} was charged twice.{more}",
+            },
             {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "function": function}]},
         ],
     }

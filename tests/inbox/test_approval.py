@@ -44,7 +44,9 @@ def words(answer: httpx.Response) -> str:
     return re.sub(r"\s+", " ", unescape(TAG.sub(" ", answer.text)))
 
 
-def vote(who: Visitor, approval: Approval, verdict: str = "approve", *, look: bool = True, **more: Any) -> httpx.Response:
+def vote(
+    who: Visitor, approval: Approval, verdict: str = "approve", *, look: bool = True, **more: Any
+) -> httpx.Response:
     """Fills in the form as it stands and sends it; ``look``: with every box ticked."""
     page = who.get(path(approval))
     known = dict(FIELD.findall(page.text))
@@ -67,7 +69,12 @@ def test_the_page_says_who_asks_for_whom_what_where_to_why_and_what_is_missing(s
     digits = " ".join(approval.egress_digest[i : i + 4] for i in range(0, 16, 4))
     for text in (SUMMARY, "ann@example.com , who is accountable", "The customer waits; ticket 4711.", "rule risky"):
         assert text in said, text
-    for text in ("openai , a public provider", "POST https://api.example/v1/chat/completions", digits, "1 of 2 of reviewers"):
+    for text in (
+        "openai , a public provider",
+        "POST https://api.example/v1/chat/completions",
+        digits,
+        "1 of 2 of reviewers",
+    ):
         assert text in said, text
     assert "cy@example.com approved" in said
     assert "known customer" in said
@@ -107,7 +114,7 @@ def test_no_value_is_on_the_page_before_it_was_asked_for_and_the_log_says_who_lo
     assert "These are the raw values" in raw.text
     assert site.desk.log()[-1] == "approval.raw_view"
     again = bo.get(path(approval))
-    assert "Looked at the raw values" in again.text
+    assert "looked at the raw values" in again.text
     for value in VALUES.values():
         assert value not in unescape(again.text)
 
@@ -190,7 +197,9 @@ def test_asking_for_changes_says_what_and_may_propose_another_body(site: Site, b
     approval = held(site.desk)
     assert "say what has to change" in words(vote(bo, approval, "request_changes"))
     page = bo.get(path(approval)).text
-    found = re.search(r'<textarea name="proposal"[^>]*>\n(.*?)</textarea>.*?name="proposal_was" value="(\w+)"', page, re.S)
+    found = re.search(
+        r'<textarea name="proposal"[^>]*>\n(.*?)</textarea>.*?name="proposal_was" value="(\w+)"', page, re.S
+    )
     assert found
     was, digest = unescape(found[1]), found[2]
     smaller = was.replace("charged twice", "charged once")
@@ -202,7 +211,9 @@ def test_asking_for_changes_says_what_and_may_propose_another_body(site: Site, b
 def test_a_proposal_that_was_not_touched_is_none(site: Site, bo: Visitor) -> None:
     approval = held(site.desk)
     page = bo.get(path(approval)).text
-    found = re.search(r'<textarea name="proposal"[^>]*>\n(.*?)</textarea>.*?name="proposal_was" value="(\w+)"', page, re.S)
+    found = re.search(
+        r'<textarea name="proposal"[^>]*>\n(.*?)</textarea>.*?name="proposal_was" value="(\w+)"', page, re.S
+    )
     assert found
     same = unescape(found[1]).replace("\n", "\r\n")  # as browsers send it
     vote(bo, approval, "request_changes", reason="later", proposal=same, proposal_was=found[2])
@@ -421,7 +432,7 @@ def test_a_thousand_findings_are_each_marked_and_can_each_be_chosen(site: Site, 
 
 
 DECEPTIONS = {
-    "closes a block": "</pre></figure></section><h1>Approved</h1><form action='/inbox/approvals/x/vote'><button>Approve",
+    "closes a block": "</pre></figure></section><h1>Approved</h1><form action='/inbox/approvals/x/vote'><button>OK",
     "an attribute": '" onmouseover="alert(1)" x="',
     "a link": '<a href="data:text/html,x">Open</a> [click](javascript:alert(1)) https://evil.example/approve',
     "a script": "<script>fetch('/inbox')</script><img src=https://evil.example/x.png onerror=alert(1)>",
@@ -485,6 +496,6 @@ def test_the_page_follows_what_happens_and_is_quiet_while_nothing_does(site: Sit
     news = bo.get(path(approval), headers={"x-llmguard-live": "0", "if-none-match": etag})
     assert news.status_code == 200
     assert "<html" not in news.text
-    assert "Voted: approved it" in news.text
+    assert "approved it" in news.text
     assert MAIL not in news.text
     assert PAN not in news.text

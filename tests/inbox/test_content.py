@@ -140,7 +140,12 @@ def test_an_image_is_named_and_never_loaded_or_linked() -> None:
 def test_an_action_is_read_with_its_command_as_one_types_it_and_its_evidence_as_a_table() -> None:
     parts = {"action": "db.export", "arguments": {"command": ["rm", "a b"]}, "evidence": [{"n": 1}, {"n": 2}], "x": 1}
     sections = read("action", "", written(parts))
-    assert [s.title for s in sections] == ["What is to be done", "With these arguments", "Evidence that came with it", "Also"]
+    assert [s.title for s in sections] == [
+        "What is to be done",
+        "With these arguments",
+        "Evidence that came with it",
+        "Also",
+    ]
     assert sections[1].blocks[0].rows[0].value == "rm 'a b'"
     assert sections[2].blocks[0].table == (("n",), ("1",), ("2",))
 

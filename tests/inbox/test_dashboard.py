@@ -17,7 +17,9 @@ from tests.inbox.chromium import NARROW, WIDE, Window
 from tests.inbox.site import Site, Visitor, served
 from tests.kept import CARD, EMAIL, facts, keep
 
-HOLD = Policy([{"name": "cards <wait>", "when": 'findings.exists(f, f.type == "CREDIT_CARD")', "verdict": "require_approval"}])
+HOLD = Policy(
+    [{"name": "cards <wait>", "when": 'findings.exists(f, f.type == "CREDIT_CARD")', "verdict": "require_approval"}]
+)
 
 
 @pytest.fixture
@@ -88,13 +90,12 @@ def test_a_part_that_is_as_it_was_is_not_sent_again(site: Site, calls: None, bo:
 def test_it_is_without_barriers_in_both_themes_and_fits_a_phone(
     site: Site, calls: None, window: Callable[..., Window], size: Any
 ) -> None:
-    for scheme in ("light", "dark"):
+    for scheme, days in (("light", 1), ("dark", 30)):
         seen = window(BO, viewport=size, color_scheme=scheme)
-        for path in ("/inbox/dashboard?days=1", "/inbox/dashboard?days=30"):
-            page = seen.open(path)
-            page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-            assert seen.axe() == [], path
-            assert not seen.too_wide(), path
+        page = seen.open(f"/inbox/dashboard?days={days}")
+        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert seen.axe() == []
+        assert not seen.too_wide()
 
 
 def test_marks_differ_without_colour_and_stand_in_a_legend() -> None:
@@ -115,7 +116,14 @@ def test_charts_have_no_style_and_no_script_and_escape_what_others_named() -> No
 
 @pytest.mark.parametrize(
     ("ms", "words"),
-    [(0, "a second"), (1500, "1.5 s"), (60_000, "1 min"), (5_400_000, "1.5 h"), (86_400_000, "1 d"), (None, "none yet")],
+    [
+        (0, "a second"),
+        (1500, "1.5 s"),
+        (60_000, "1 min"),
+        (5_400_000, "1.5 h"),
+        (86_400_000, "1 d"),
+        (None, "none yet"),
+    ],
 )
 def test_times_are_told_in_the_largest_unit(ms: int | None, words: str) -> None:
     assert span(ms) == words
@@ -127,7 +135,7 @@ def test_bins_name_where_they_end() -> None:
 
 def test_a_finding_that_leaves_as_written_does_not_count_as_replaced(site: Site, bo: Visitor) -> None:
     allow = Policy([{"name": "all", "verdict": "allow"}])
-    keep(site.desk, facts(Found("EMAIL", "pii", "medium", 0.9, identity="1", times=4), at=site.desk.now), allow)
+    keep(site.desk, facts(Found("EMAIL", "pii", "medium", 0.9, identity="aa", times=4), at=site.desk.now), allow)
     page = bo.get("/inbox/dashboard").text
     assert re.search(r"<dt>Values replaced</dt><dd>0</dd>", page)
     assert "found <b>4</b>" in page

@@ -104,7 +104,7 @@ def test_the_life_of_an_approval_with_changes_and_a_revision(
     waiting = send().headers["x-llmguard-approval"]
     page = bo.page
     page.get_by_role("link", name="chat.completions.create").click()
-    expect(page.locator("mark.ph")).to_have_count(2)
+    expect(page.locator(".part mark.ph")).to_have_count(2)
     page.get_by_label("Reason").fill("one address will do")
     page.locator("#changes").click()
     expect(page.get_by_text("You have asked for changes.")).to_be_visible()

@@ -60,5 +60,11 @@ def test_evidence_is_taken_from_the_list_by_a_form(site: Site, bo: Visitor) -> N
 
 
 def test_spans_are_told_in_at_most_two_units() -> None:
-    told = {0: "less than a second", 999: "less than a second", 61_000: "1 min 1 s", 3_600_000: "1 h", 90_061_000: "1 d 1 h"}
+    told = {
+        0: "less than a second",
+        999: "less than a second",
+        61_000: "1 min 1 s",
+        3_600_000: "1 h",
+        90_061_000: "1 d 1 h",
+    }
     assert {ms: span(ms) for ms in told} == told

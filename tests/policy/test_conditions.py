@@ -30,6 +30,16 @@ CONDITIONS = [
     '"image" in call.unscanned || call.unscanned.all(u, u == "names")',
     "risk.residual >= 30 && time.hour < 12 && time.weekday in [1, 6] // findings.all(f, f.type)",
     "findings\n  .exists(f,\n  !f.redactable)",
+    "findings.exists(f, size(findings.filter(g, g.type == f.type)) > 2)",
+    'findings.exists(f, f.type == "PHONE" && !f.redactable) || !findings.exists(g, g . type=="EMAIL")',
+    'findings.exists(f, f.type == "PHONE" || f.category == "secret")',
+    'findings.exists(f, f.type == "CREDIT_CARD" ? f.redactable : f.place == "path")',
+    'findings.exists(f, f.type == "EMAIL" && findings[50].redactable)',
+    'findings.filter(f, f.redactable).filter(g, g.severity == "high").exists(h, h.type != "EMAIL")',
+    "size(findings.filter(f, findings.exists(g, g.type != f.type) && size(findings) > 2)) > 3",
+    'findings.filter(f, f.category == "pii" // it\'s pii) \n && f.redactable).size() >= 2 // size(findings)',
+    "findings.filter(f, f.type == '''EMAIL''' || f.place == \"\"\"a ) b\"\"\").size() == 1",
+    "size(findings.filter(f, f.confidence < 0.9).map(f, f.type)) >= 1 || findings[0].redactable == true",
     'call.kind == "training" ? risk.inherent > 50 : principal.accountable',
     'principal.name.startsWith("a") && !call.rendered && call.justified && call.bytes > 10',
 ]
@@ -39,11 +49,18 @@ def facts(*found: Found, **more: Any) -> Facts:
     return Facts("op", "inference", "public", found, **more)
 
 
-def plainly(source: str, call: Facts, risk: Risk) -> bool:
-    """As it is written, with every finding in the list."""
+def plainly(source: str, call: Facts, risk: Risk) -> bool | None:
+    """As it is written, with every finding in the list; None where that errs."""
     value = _environment().compile(source).eval(Activation(call, risk, ALL).activation).value()
-    assert isinstance(value, bool)
-    return value
+    return value if isinstance(value, bool) else None
+
+
+def decided(policy: Policy, call: Facts, risk: Risk) -> str | None:
+    """The rule that decides; None where the call is refused."""
+    try:
+        return policy.enforced(call, risk).rule
+    except GuardUnavailable:
+        return None
 
 
 def test_what_is_evaluated_says_the_same_as_what_is_written() -> None:
@@ -54,10 +71,11 @@ def test_what_is_evaluated_says_the_same_as_what_is_written() -> None:
     for sample in samples(together.rules, Vocabulary.of(), 150):
         said = [plainly(when, sample.facts, sample.risk) for when in CONDITIONS]
         for policy, expected in zip(policies, said, strict=True):
-            assert (policy.enforced(sample.facts, sample.risk).rule == policy.rules[0].name) is expected
-            tried[expected] += 1
-        first = next((f"r{i}" for i, holds in enumerate(said) if holds), "default")
-        assert together.enforced(sample.facts, sample.risk).rule == first
+            rule = None if expected is None else policy.rules[0].name if expected else "default"
+            assert decided(policy, sample.facts, sample.risk) == rule
+            tried[bool(expected)] += 1
+        first = next(((f"r{i}" if holds else None) for i, holds in enumerate(said) if holds is not False), "default")
+        assert decided(together, sample.facts, sample.risk) == first
     assert min(tried) > 300
 
 

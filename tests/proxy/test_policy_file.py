@@ -13,11 +13,12 @@ import openai
 import pytest
 
 from llmguard.cli.doctor import policy as doctor_policy
+from llmguard.errors import Conflict
 from llmguard.guard import Guard
 from llmguard.policy.file import PolicyFile
 from llmguard.testing import LocalGuard
 
-ANN, BO, CY = (f"{n}@example.com" for n in ("ann", "bo", "cy"))
+ANN, BO, CY, DEE, SECOND = (f"{n}@example.com" for n in ("ann", "bo", "cy", "dee", "bo+two"))
 HOLD = '[[rules]]\nname = "hold"\nverdict = "require_approval"\nhold = "ticket"\n'
 LOOSE = '[[rules]]\nname = "loose"\nverdict = "allow"\n'
 BLOCK = '[[rules]]\nname = "none"\nverdict = "block"\n'
@@ -154,10 +155,15 @@ def test_one_admin_alone_does_not_loosen_anything(running: LocalGuard, people: P
     again = {"authorization": f"Bearer {people.session(BO)}"}
     with httpx.Client(base_url=f"{running.control_url}/guard/v1", trust_env=False) as client:
         assert client.post(path, json=vote, headers=again).status_code == 403
-    for receiver in (BO, BO.replace("@", "+two@")):
-        asked_for = {"receiver": receiver, "groups": ["reviewers"], "starts": 0, "ends": 2**41}
-        people.call(BO, "POST", "/delegations", json=asked_for)
-        assert people.call(BO, "POST", path, json=vote).status_code == 403
+    with pytest.raises(Conflict):
+        running.person(SECOND)  # a second account of the same mailbox
+    running.person(DEE, "guests")
+    now = int(time.time() * 1000)
+    lent = {"receiver": DEE, "groups": ["reviewers"], "starts": now - 1000, "ends": now + 3_600_000}
+    asked_for = people.call(BO, "POST", "/delegations", json=lent).json()["approval"]
+    agreed = {"verdict": "approve", "digest": asked_for["digest"]}
+    assert people.call(CY, "POST", f"/approvals/{asked_for['id']}/votes", json=agreed).json()["state"] == "EXECUTED"
+    assert people.call(DEE, "POST", path, json=vote).status_code in (403, 404)
     file.write_text(LOOSE)
     people.until(lambda told: told["pending"] is not None)
     assert people.policy()["version"] == before

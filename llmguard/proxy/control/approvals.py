@@ -137,7 +137,7 @@ class ApprovalDesk:
                 "GET",
                 f"{one}/timeline",
                 self.timeline,
-                "What happened to an approval, oldest first; with `wait` and `If-None-Match`, once it is something else.",
+                "What happened to an approval, oldest first; with `wait` and `If-None-Match`, once that changes.",
                 {200: schema(approval=of("Summary"), events=several(of("Event"))), 304: None},
                 query=NEWS,
                 headers=("If-None-Match",),

@@ -56,7 +56,7 @@ OPERATIONS = {
 _TRIED = Fields(
     {"text": text(LONGEST, "what is looked through", least=1), "use": word(*OPERATIONS)},
     frozenset({"use"}),
-    most=8 * LONGEST,
+    most=13 * LONGEST,
 )
 _SPAN = {"start": {**INTEGER, "description": "code points"}, "end": INTEGER}
 _ANSWER = record(

@@ -93,6 +93,7 @@ class Surrogates:
         self._apart: set[str] = set()
         self._taken: dict[str, str] = {}
         self._persons: dict[str, tuple[str, ...]] = {}
+        self._drawn: set[tuple[str, ...]] = set()
         self._words: dict[str, str] = {}
         self._made: dict[tuple[str, str], str | None] = {}
 
@@ -115,7 +116,8 @@ class Surrogates:
         if type_ != "PERSON":
             return _folded(value) in self._taken
         mine = people.spoken(value)
-        return bool(mine) and any(_within(mine, words) for words in self._persons.values())
+        owner = next((self._words.get(word) for word in mine if len(word) > 1), None)
+        return owner is not None and _within(mine, self._persons[owner])
 
     def _value(self, type_: str, category: Category, value: str) -> str | None:
         maker = secrets.secret if category == "secret" else MAKERS.get(type_, _other)
@@ -143,9 +145,10 @@ class Surrogates:
             draw = self._draw("PERSON", name, attempt)
             drawn = tuple(people.drawn(whole, draw, invented=attempt >= _INVENTED))
             folded = {w.casefold() for w in drawn}
-            apart = not folded & self._words.keys() or (attempt >= _APART and drawn not in self._persons.values())
+            apart = not folded & self._words.keys() or (attempt >= _APART and drawn not in self._drawn)
             if apart and not folded & self._apart and len(folded) == len(drawn):
                 break
+        self._drawn.add(drawn)
         self._words.update({w.casefold(): name for w in drawn})
         return drawn
 

@@ -1,4 +1,4 @@
-"""Postal addresses, codes and coordinates: other numbers and names in the same layout; what says street stays."""
+"""Postal addresses and coordinates: other numbers and names in the same layout; what says street stays."""
 
 from __future__ import annotations
 
@@ -54,7 +54,3 @@ def coordinates(value: str, draw: Draw) -> str:
         return whole + (f".{draw.digits(len(match[2]) - 1)}" if match[2] else "")
 
     return _NUMBER.sub(number, value)
-
-
-def postal_code(value: str, draw: Draw) -> str:
-    return draw.shaped(value)

@@ -170,7 +170,12 @@ def test_the_policy_is_shown_and_changes_by_two(plane: Plane) -> None:
     asked = plane.call("POST", "/guard/v1/policy", BO, json={"rules": new})
     assert asked.status_code == 202
     assert approve(plane, asked.json()["approval"], CY)["state"] == "EXECUTED"
-    assert get(plane, "/policy") == {"version": Policy(new).version, "policy": {"rules": new}, "pending": file.version, "file_error": None}
+    assert get(plane, "/policy") == {
+        "version": Policy(new).version,
+        "policy": {"rules": new},
+        "pending": file.version,
+        "file_error": None,
+    }
     for bad in ([{"verdict": "maybe"}], [{"when": 1}], ["x"], "x", [{"name": "a", "verdict": "block", "when": "1 +"}]):
         assert plane.call("POST", "/guard/v1/policy", BO, json={"rules": bad}).status_code == 400
 
