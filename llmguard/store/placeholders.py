@@ -20,6 +20,9 @@ WHERE g.tenant = ? AND g.principal = ? AND g.scope IN (SELECT value FROM json_ea
   substr(g.placeholder, length(rtrim(g.placeholder, 'abcdefghijklmnopqrstuvwxyz234567]')) + 1, ?)
   IN (SELECT value FROM json_each(?)))
 """
+_ISSUED = """
+SELECT placeholder FROM grants WHERE tenant = ? AND principal = ? AND scope IN (SELECT value FROM json_each(?))
+"""
 
 
 def put(tx: Transaction, vault: Vault, tenant: str, entries: Iterable[VaultEntry]) -> frozenset[str]:
@@ -72,8 +75,7 @@ def issued(
     """Placeholder → type of those that the guard put into held calls. Nothing is opened: a look-alike is not there."""
     own = f"human:{human}" if human else principal
     scopes = json.dumps([f"approval:{id_}" for id_ in approvals])
-    sql = "SELECT placeholder FROM grants WHERE tenant = ? AND principal = ?"
-    rows = tx.all(f"{sql} AND scope IN (SELECT value FROM json_each(?))", tenant, own, scopes)
+    rows = tx.all(_ISSUED, tenant, own, scopes)
     found = [str(row["placeholder"]) for row in rows]
     return {placeholder: placeholder.strip("[]").rpartition("_")[0] for placeholder in found}
 

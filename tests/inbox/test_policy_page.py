@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable
 
 import pytest
-import tomllib
 
 from llmguard.approvals import rules
 from llmguard.inbox.policy import differences, in_words, written

@@ -138,6 +138,17 @@ def test_conditions_over_very_many_findings_are_decided() -> None:
     assert Policy([many] * 1).decide(call, NO_RISK).rule == "m"
 
 
+@pytest.mark.parametrize("when", ["size(findings.map(f, f.type)) > 500", "findings[1200].redactable"])
+def test_a_condition_that_takes_very_many_findings_one_by_one_refuses(when: str) -> None:
+    policy = Policy([{"name": "many", "when": when, "verdict": "block"}])
+    with pytest.raises(GuardUnavailable, match="many"):
+        policy.decide(facts(*[EMAIL] * 1300), NO_RISK)
+    if "1200" not in when:
+        assert policy.decide(facts(*[EMAIL] * 1000), NO_RISK).verdict == "block"
+    unasked = Policy([{**policy.document["rules"][0], "when": f'call.kind == "training" && {when}'}])
+    assert unasked.decide(facts(*[EMAIL] * 1300), NO_RISK).verdict == "redact"
+
+
 def test_a_condition_does_not_name_our_own_variables() -> None:
     with pytest.raises(ConfigError, match="findings__"):
         Condition("odd", "findings__count > 3")

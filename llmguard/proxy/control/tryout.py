@@ -18,7 +18,7 @@ from starlette.responses import Response
 from llmguard import audit, facts
 from llmguard.detection import Scanner
 from llmguard.detection.verify import Verdict as Opinion
-from llmguard.errors import GuardUnavailable
+from llmguard.errors import GuardUnavailable, NotFound
 from llmguard.identity import Person
 from llmguard.model import (
     AuditEntry,
@@ -116,7 +116,7 @@ class TryoutDesk:
                 "What is found in a text, how it would leave, and what the policy would decide; the text is not kept.",
                 {200: _ANSWER},
                 body=_TRIED,
-                refusals=(503,),
+                refusals=(404,),
             ),
         )
 
@@ -125,7 +125,7 @@ class TryoutDesk:
         typed, use = body["text"], body.get("use", "inference")
         bench = self._bench
         if bench is None:
-            raise GuardUnavailable("no detectors run beside this control plane")
+            raise NotFound("no detectors run beside this control plane")
 
         def note(tx: Transaction, who: Person) -> tuple[Person, int]:
             details = {"by": who.email, "characters": len(typed)}

@@ -1,4 +1,4 @@
-"""Figures: every kept call counts once, however late it is stored, however often somebody looks, and for its own tenant."""
+"""Figures: every kept call counts once, however late it is stored and however often somebody looks, in its tenant."""
 
 from __future__ import annotations
 
