@@ -1,4 +1,4 @@
-"""What the API says for pages: what happened, which placeholders are real, why it is held, and what a change changes."""
+"""What the API says for pages: what happened, which placeholders are real, why it waits, what a change changes."""
 
 from __future__ import annotations
 
