@@ -282,3 +282,15 @@ def test_nothing_in_a_text_leaves_its_border(site: Site, window: Open) -> None:
         " return b.left >= q.left && b.right <= q.right + 1; }"
     )
     assert inside
+
+
+def test_evidence_comes_as_a_file_and_the_page_stays(site: Site, window: Open) -> None:
+    approval = held(site.desk)
+    site.desk.vote(approval, CY, "deny")
+    for one in (path(approval), "/inbox/history"):
+        page = window(BO).open(one)
+        page.evaluate("for (const fold of document.querySelectorAll('details')) fold.open = true")
+        with page.expect_download() as coming:
+            page.get_by_role("button", name=re.compile("vidence")).click()
+        assert coming.value.suggested_filename == f"evidence-{approval.id}.json"
+        expect(page.get_by_role("button", name=re.compile("vidence"))).to_be_enabled()

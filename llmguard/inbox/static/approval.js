@@ -86,9 +86,5 @@ async function expire() {
 /** What is not this person's to see any more leaves the screen, too. */
 side?.addEventListener("llmguard:gone", () => document.querySelector(".case")?.replaceChildren());
 
-document.addEventListener("submit", (event) => {
-  if (event.target.id !== "evidence" || !event.submitter) return;
-  setTimeout(() => wake(event.submitter), 2000); // a file comes, and the page stays
-});
 setInterval(expire, 1000);
 weigh();

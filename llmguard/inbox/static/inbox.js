@@ -138,6 +138,7 @@ document.addEventListener("submit", (event) => {
     button.dataset.sent = "";
     button.setAttribute("aria-busy", "true");
     button.disabled = true;
+    if ("download" in event.target.dataset) setTimeout(() => wake(button), 2000); // a file comes, and the page stays
   });
 });
 
