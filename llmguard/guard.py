@@ -228,8 +228,9 @@ class Guard:
         return list(self.scanner.scan((TextPart(text, "text"),), self.local_principal())[0])
 
     def redact(self, text: str) -> Redacted:
-        """Replaces every finding as the policy's styles say; by default by its placeholder, whose original is remembered
-        for this principal, sealed.
+        """Replaces every finding as the policy's styles say; by default by its placeholder.
+
+        The originals of placeholders are remembered for this principal, sealed.
         """
         part = TextPart(text, "text")
         principal = self.local_principal()

@@ -124,6 +124,7 @@ class Plan:
     excepted: Mapping[str, int] = field(default_factory=dict)
     """Findings that are none, by the id of the exception that says so."""
 
+
 def guard_call(call: Call, kit: Kit) -> Flow:
     """The whole way of one call. Raises CallRefused (nothing was sent) or UpstreamError."""
     line = _Line(call)
@@ -233,9 +234,7 @@ def _plan(call: Call, kit: Kit, content: Extract, findings: Findings, taken: fro
     findings, excepted = kit.exceptions.applied(
         partial(kit.vault.exception, call.tenant), call, content.parts, content.declared(findings)
     )
-    redaction = redact(
-        kit.vault, call.tenant, content.parts, findings, taken, content.misfits, style=kit.policy.style
-    )
+    redaction = redact(kit.vault, call.tenant, content.parts, findings, taken, content.misfits, style=kit.policy.style)
     parts = (
         tuple(replace(part, redactable=False) if i in redaction.unfit else part for i, part in enumerate(content.parts))
         if redaction.unfit

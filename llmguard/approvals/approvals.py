@@ -207,7 +207,7 @@ class Approvals:
                 "too much of this caller waits for approval already: decide or cancel some of it first"
             )
 
-    def propose(  # noqa: PLR0913  one argument for each thing that reviewers are told
+    def propose(
         self,
         tx: Transaction,
         person: Person,
@@ -528,9 +528,7 @@ class Approvals:
             names = (record.person_mark(person.email), *(() if mine else sorted(self._sight(tx, person))))
         return listing.page(tx, self._vault, tenant, names, Filter(**wanted))
 
-    def waiting(
-        self, tx: Transaction, person: Person, **wanted: Any
-    ) -> tuple[tuple[Approval, ...], str | None]:
+    def waiting(self, tx: Transaction, person: Person, **wanted: Any) -> tuple[tuple[Approval, ...], str | None]:
         """The same of what waits for this person's vote."""
         groups = self._sight(tx, person)
         found, cursor = listing.waiting(tx, self._vault, person.tenant, person.email, groups, Filter(**wanted))
