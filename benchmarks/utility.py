@@ -4,7 +4,8 @@ Forty small tasks with personal data (``utility_tasks.toml``) go through the rea
 each once without redaction and once in every style, at temperature 0. An answer is looked at as the caller gets it,
 restored. ``facts``: it says everything that is no personal data; ``values``: it names the personal data that it should,
 as written (after a one-way style it cannot); ``stands for``: it names them, or what stood for them in the prompt;
-``wrong``: it names somebody else. Intervals are Wilson's, 95 %.
+``wrong``: it names somebody else. The last two are not asked of masks and omissions, which tell nobody from anybody.
+Intervals are Wilson's, 95 %.
 
 The model is Gemma 3 with 270 million parameters, not trained to follow instructions: each task stands behind two
 examples of its kind, and it still errs a lot by itself, which is why the row without redaction is there. Larger models
@@ -49,6 +50,8 @@ from llmguard.testing import LocalGuard
 PACKAGES = ("llmguard", "openai", "bpe-openai", "llama-cpp-python")
 TASKS = Path(__file__).with_name("utility_tasks.toml")
 WAYS = ("none", *STYLES)
+_ALIKE = frozenset({"mask", "drop"})
+"""Styles under which one person's name may look like another's."""
 LENGTH = 48
 """Tokens of an answer."""
 EACH = 100
@@ -190,7 +193,7 @@ def _answers(way: str, url: str, folder: Path, options: Namespace) -> dict[str, 
                 if options.show:
                     print(f"{way} | {task.prompt[-70:]!r} | {text!r}", flush=True)
                 for score in (scores["all"], scores.setdefault(task.kind, Score())):
-                    _judge(score, task, text, instead)
+                    _judge(score, task, text, None if way in _ALIKE else instead)
     return scores
 
 
@@ -227,7 +230,7 @@ def _pieces(guard: Guard, part: TextPart, found: Sequence[Finding], style: Style
 # --------------------------------------------------------------------------- how an answer is judged
 
 
-def _judge(score: Score, task: Task, text: str, instead: Callable[[str], str]) -> None:
+def _judge(score: Score, task: Task, text: str, instead: Callable[[str], str] | None) -> None:
     said = _plain(text)
     score.answers += 1
     score.words += len(text.split())
@@ -235,8 +238,9 @@ def _judge(score: Score, task: Task, text: str, instead: Callable[[str], str]) -
         score.add("facts", all(_plain(f) in said for f in task.facts))
     if task.values:
         score.add("values", all(_plain(v) in said for v in task.values))
+    if task.values and instead:
         score.add("stands for", all(_plain(v) in said or _plain(instead(v)) in said for v in task.values))
-    if task.wrong:
+    if task.wrong and instead:
         score.add("wrong", any(_plain(w) in said or _plain(instead(w)) in said for w in task.wrong))
     score.add("refused", any(r in text.lower() for r in REFUSALS))
 
@@ -249,18 +253,20 @@ def _row(way: str, score: Score, beside: Score) -> Row:
     return {
         "style": way,
         **{what: _share(score, what) for what in ("facts", "values", "stands for", "wrong", "refused")},
-        "length": f"{100 * score.words / beside.words - 100:+.0f} %" if beside.words else "–",
+        "length": f"{round(100 * score.words / beside.words - 100):+d} %" if beside.words else "–",
     }
 
 
 def _share(score: Score, what: str) -> str:
+    if not score.of[what]:
+        return "–"
     low, high = wilson(score.told[what], score.of[what])
     return f"{score.told[what]}/{score.of[what]} ({100 * low:.0f}–{100 * high:.0f} %)"
 
 
 def _both(score: Score) -> str:
     pairs = ((score.told[w], score.of[w]) for w in ("facts", "stands for"))
-    return ", ".join(f"{told}/{of}" for told, of in pairs)
+    return ", ".join(f"{told}/{of}" if of else "–" for told, of in pairs)
 
 
 def wilson(told: int, of: int) -> tuple[float, float]:
@@ -269,7 +275,7 @@ def wilson(told: int, of: int) -> tuple[float, float]:
         return 0.0, 1.0
     z, p = 1.96, told / of
     middle, spread = p + z * z / (2 * of), z * math.sqrt(p * (1 - p) / of + z * z / (4 * of * of))
-    return (middle - spread) / (1 + z * z / of), (middle + spread) / (1 + z * z / of)
+    return max(0.0, (middle - spread) / (1 + z * z / of)), min(1.0, (middle + spread) / (1 + z * z / of))
 
 
 # --------------------------------------------------------------------------- lengths

@@ -275,9 +275,9 @@ class Requirement:
 
     ``hold``: whether the caller waits on the line (``wait``), gets a ``ticket``, or what the settings say ("").
     ``justified``: the caller has to say why. ``fresh``: how many seconds ago a voter may have logged in, 0 for any.
-    After ``remind_after`` seconds, and again after as many, the groups are reminded; after ``escalate_after`` the people
-    of ``escalate_to`` may stand in for any of them. One person of ``break_glass`` may decide alone in an emergency,
-    which is alerted and reviewed. 0, "": not.
+    After ``remind_after`` seconds, and again after as many, the groups are reminded; after ``escalate_after`` people of
+    ``escalate_to`` may stand in for any of them. One person of ``break_glass`` may decide alone in an emergency, which
+    is alerted and reviewed. 0, "": not.
     """
 
     groups: tuple[tuple[str, int], ...] = (("reviewers", 1),)
