@@ -165,15 +165,25 @@ def _planned(
     return plan, granted, approval
 
 
+@dataclass(frozen=True, slots=True)
+class _Former:
+    """The held request that a revision takes the place of, and what its caller may have back."""
+
+    approval: Approval
+    granted: tuple[VaultEntry, ...]
+
+
 def revise_call(call: Call, kit: Kit, former: Approval) -> Generator[Effect, Any, Approval]:
     """What takes the place of a held request: looked through, redacted and held like one, and never sent from here.
 
     It is voted on whatever the policy says of it, unless that blocks it; the former request joins it from now on.
+    Placeholders of the former request that are still in it come back in the answer as they would have.
     """
     content = extract(call)
     scanned: Scanned = yield Scan(call, content.parts)
     content = replace(content, unscanned=tuple(sorted({*content.unscanned, *scanned.unscanned})))
-    _, approval = yield from _decided(call, kit, content, scanned.findings, former)
+    kept = yield from _granted(call, (f"approval:{former.id}",))
+    _, approval = yield from _decided(call, kit, content, scanned.findings, _Former(former, kept))
     if approval is None:
         raise GuardUnavailable("the approval was not stored")
     return approval
@@ -187,7 +197,7 @@ def _granted(call: Call, scopes: tuple[str, ...]) -> Generator[Effect, Any, tupl
 
 
 def _decided(
-    call: Call, kit: Kit, content: Extract, findings: Findings, former: Approval | None = None
+    call: Call, kit: Kit, content: Extract, findings: Findings, former: _Former | None = None
 ) -> Generator[Effect, Any, tuple[Plan, Approval | None]]:
     """Decide and commit. All is decided once more if a placeholder is another value's, which lengthens it, or if
     another policy or other exceptions are in force by now.
@@ -197,13 +207,15 @@ def _decided(
     for _ in range(MAX_COLLISIONS):
         plan = _plan(call, kit, content, findings, taken)
         if former is not None:
-            plan = replace(plan, decision=_voted_anew(plan.decision, former))
+            plan = replace(plan, decision=_voted_anew(plan.decision, former.approval))
         held = plan.decision.verdict == "require_approval"
         if held and why is None:
             why = yield from _justified(plan, kit)
         hold = _hold(plan, kit, why or "") if held else None
         if hold is not None and former is not None:
-            hold = replace(hold, request_key=former.request_key)
+            stays = tuple(e for e in former.granted if e.placeholder.encode() in hold.egress.body)
+            grants = (*hold.grants, *_for_the_answer(stays))
+            hold = replace(hold, request_key=former.approval.request_key, grants=grants)
         receipt: Receipt = yield Commit(
             call,
             vault=plan.entries,
@@ -289,12 +301,16 @@ def _voted_anew(decision: Decision, former: Approval) -> Decision:
     return Decision("require_approval", former.rule, decision.policy_version, reason, former.requirement)
 
 
+def _for_the_answer(entries: tuple[VaultEntry, ...]) -> tuple[Grant, ...]:
+    """Grants of a held call. The scope is its approval, which is filled in where the id is known."""
+    return tuple(Grant("", e.placeholder, e.origin) for e in entries)
+
+
 def _hold(plan: Plan, kit: Kit, why: str) -> Hold:
     call = plan.call
     pieces = [call.principal.id, call.method, call.path, call.query, call.body.media_type]
     pieces += [call.destination.base_url, call.account]  # another provider or payer is another request
     pieces += [x for name, value in call.headers if name.startswith("openai-") for x in (name, value)]
-    scope = ""  # the approval's own scope is filled in where its id is known
     return Hold(
         principal=call.principal,
         subject="action" if call.operation.kind == "action" else "call",
@@ -305,7 +321,7 @@ def _hold(plan: Plan, kit: Kit, why: str) -> Hold:
         decision=plan.decision,
         risk=plan.risk,
         findings=plan.facts.counts,
-        grants=tuple(Grant(scope, e.placeholder, e.origin) for e in plan.entries),
+        grants=_for_the_answer(plan.entries),
         call=call.id,
         kind=call.operation.kind,
         unscanned=plan.facts.unscanned,

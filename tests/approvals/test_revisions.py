@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from llmguard.config import Settings
 from llmguard.errors import Conflict, InvalidRequest, NotAllowed, NotFound
 from llmguard.guard import Guard, Request
 from llmguard.model import Approval, Principal
+from llmguard.store import placeholders
 from tests.desks import ANN, BO, CY, DEE, TENANT, Desk
 
 CAUSE = identity.Cause("test")
@@ -126,6 +128,20 @@ def test_the_human_puts_another_body_in_its_place_and_the_same_request_joins_it(
     assert b"jo.doe" not in shown  # it went through the pipeline as any request
     assert ask(guard, body(*TWO)).id == new.id
     assert vote(guard, new, BO, "approve").state == "APPROVED"
+
+
+def test_placeholders_that_stay_in_a_revision_come_back_and_no_others(guard: Guard) -> None:
+    old = ask(guard, body(*TWO))
+    vote(guard, old, BO, "request_changes")
+    before = json.loads(guard.store.read(lambda tx: guard.approvals.egress(tx, old)).body)
+    first, second = re.findall(r"\[EMAIL_\w+\]", before["messages"][0]["content"])
+    stranger = guard.redact("cy.moe@mail.example").text
+    new = guard.revise(person(guard, ANN), old.id, old.egress_digest, body(f"only {first}, or {stranger}"))
+    scope = f"approval:{new.id}"
+    owner = Principal("key:1", TENANT, "human", "app", ANN)
+    back = guard.store.read(lambda tx: placeholders.granted(tx, guard.vault, owner, [scope]))
+    assert {e.placeholder: e.value for e in back} == {first: TWO[0]}
+    assert second != first
 
 
 def test_only_the_human_behind_it_revises(guard: Guard) -> None:
