@@ -37,6 +37,9 @@ _OPEN = 256
 """Bytes of reach from which on a pattern counts as open to the right: its matches are as long as their value."""
 _EDGE = 24
 """Bytes that count as near: a match may end before the edge because its next piece is cut by it."""
+_BRACKET = ord("[")
+_OURS = re.compile(rb"\[[A-Z][A-Z0-9_]*_[a-z0-9]{10,26}\]")
+"""A placeholder: what stands in its brackets is nobody's value, whatever it looks like."""
 MAX_LABELLED = 256
 """Characters. Longer text is not one value, whatever it is labelled."""
 
@@ -211,6 +214,10 @@ class Rule:
         if end <= text.prefix:
             return
         notes = text.notes
+        if start and data[start - 1] == _BRACKET and (ours := _OURS.match(data, start - 1)) and end < ours.end():
+            if notes is not None:
+                notes.append(Note(start, end, self.order, Verdict.REFUTED))
+            return
         if self._unless is not None and self._unless.found(data[max(0, start - _DIRECTLY) : start]):
             if notes is not None:
                 notes.append(Note(start, end, self.order, Verdict.PRECEDED))

@@ -338,3 +338,11 @@ def test_what_only_speaks_of_secrets_is_quiet(text: str) -> None:
 def test_password_under_its_key_is_found_without_anything_around_it() -> None:
     assert secrets_in("tulip", label="password") == ["tulip"]
     assert secrets_in("Passwort", label="password") == []
+
+
+@pytest.mark.parametrize("form", ['adafruitToken := "§"', "airtable_TOKEN = '§'", 'adobe_token: "§"', *QUOTED[:3]])
+def test_what_stands_in_a_placeholder_is_not_found_again(form: str) -> None:
+    drawn = random.Random(form)
+    tag = "".join(drawn.choices(string.ascii_lowercase + "234567", k=10))
+    assert secrets_in(form.replace("§", f"[SECRET_{tag}]")) == []
+    assert secrets_in(form.replace("§", f"SECRET_{tag}{tag}77")) != []
