@@ -33,9 +33,10 @@ from llmguard.approvals import view
 from llmguard.approvals.waiting import PERIOD
 from llmguard.config import Settings
 from llmguard.effects import Commit
-from llmguard.guard import Guard, Request
+from llmguard.guard import Guard
 from llmguard.identity import Person
 from llmguard.model import Approval, Decision, Egress, Hold, Principal, new_id
+from llmguard.request import Request
 from llmguard.store import Transaction, wall_ms
 from llmguard.testing import EchoUpstream
 

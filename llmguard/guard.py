@@ -1,8 +1,4 @@
-"""The guard: opens every part once, and drives the pipeline over two sides, this host and the provider.
-
-``drive`` and ``adrive`` perform the effects of ``pipeline.guard_call``, one sync and one async; neither has an order of
-its own. Here, and only here, an unexpected exception is caught: it becomes GuardUnavailable, and nothing leaves.
-"""
+"""The guard: opens every part once, and is this host's side of the pipeline, which ``drivers`` drive."""
 
 from __future__ import annotations
 
@@ -11,64 +7,56 @@ import getpass
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
-from urllib.parse import unquote
+from typing import Any, ParamSpec, TypeVar
 
 from llmguard import audit, catalogue, identity
 from llmguard.actions import Action, Actions, Block, Terms
 from llmguard.approvals import SWEEP, UNDECIDED, Approvals, WaitingRoom, exceptions, rules
 from llmguard.config import DATABASE, Settings, load
 from llmguard.detection import Engine, Scanner, chosen, match
+from llmguard.drivers import AsyncUpstream, Nowhere, Upstream, adrive, drive
 from llmguard.effects import (
     AwaitApproval,
     Claim,
-    ClientGone,
     Commit,
     Effect,
-    Emit,
     Flow,
     Head,
     LoadGrants,
-    NextChunk,
     Recall,
     Receipt,
     Scan,
-    Send,
 )
-from llmguard.errors import Conflict, GuardUnavailable, LLMGuardError, RequestTooLarge, UpstreamError
+from llmguard.errors import Conflict, GuardUnavailable, LLMGuardError
 from llmguard.excepted import Exceptions
 from llmguard.facts import Facts, each
 from llmguard.identity import Person
 from llmguard.model import (
     Approval,
     AuditEntry,
-    Body,
     Call,
     Decision,
     Destination,
     Egress,
     Finding,
     Grant,
-    Operation,
     Principal,
     Risk,
     Scanned,
     TextPart,
-    hidden,
     new_id,
 )
-from llmguard.payload import headers as header_rules
-from llmguard.payload import operations
 from llmguard.payload.extract import extract
 from llmguard.pipeline import Kit, guard_call, revise_call
 from llmguard.policy import Policy
 from llmguard.policy.file import PolicyFile
 from llmguard.redaction import Restorer, redact, tags
+from llmguard.request import Request, called
 from llmguard.store import Store, Transaction, calls, placeholders, wall_ms
 from llmguard.vault import Keyring, Vault
 
@@ -77,49 +65,10 @@ T = TypeVar("T")
 log = logging.getLogger("llmguard")
 LARGE = 64 * 1024
 """Characters of text above which a scan leaves the event loop."""
-MARGIN = 5.0
-"""Seconds before a client's read timeout at which a held call has its answer."""
-PULSE = 5.0
-"""Seconds between signs of life of a held stream."""
 MAX_OWED = 1000
 """Outcomes of executions that are kept in memory while they cannot be stored."""
 LOOK = 2.0
 """Seconds between looks at whether the process that executes is still there."""
-REVISES = "x-llmguard-revises"
-"""Header that names the approval whose changes a request has."""
-JUSTIFICATION = "x-llmguard-justification"
-"""Header that says why, for the reviewers of a held call."""
-LONGEST_JUSTIFICATION = 2000
-"""Characters of it that are read."""
-UNKNOWN = Operation("unknown", "", "", "unknown")
-
-
-class Upstream(Protocol):
-    """The provider's side of a sync driver. Raises UpstreamError."""
-
-    def send(self, egress: Egress) -> Head: ...
-    def next_chunk(self) -> bytes | None: ...
-
-
-class AsyncUpstream(Protocol):
-    """The provider's side of an async driver. Raises UpstreamError."""
-
-    async def send(self, egress: Egress) -> Head: ...
-    async def next_chunk(self) -> bytes | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What arrived: raw path below the API's root (percent-encoding kept), header pairs, content-decoded body."""
-
-    method: str
-    path: str
-    query: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    def __repr__(self) -> str:
-        return f"Request({self.method}, {hidden(self.body)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +297,7 @@ class Guard:
         def flow() -> Flow:
             made.append((yield from revise_call(call, self.kit, former)))
 
-        for _ in drive(self, flow(), _Nowhere()):
+        for _ in drive(self, flow(), Nowhere()):
             pass  # nothing is sent, so nothing is answered
         return made[0]
 
@@ -408,37 +357,7 @@ class Guard:
 
     def call(self, request: Request, principal: Principal, destination: Destination, account: str) -> Call:
         """The Call of a request. Raises RequestTooLarge."""
-        if len(request.body) > self.settings.max_json_bytes:
-            raise RequestTooLarge(f"the body is larger than max_json_bytes ({self.settings.max_json_bytes})")
-        known = operations.find(request.method, request.path)
-        operation, params = known or (UNKNOWN, ())
-        kept = header_rules.outgoing(request.headers)
-        now = wall_ms()
-        return Call(
-            id=new_id(now),
-            principal=principal,
-            operation=operation,
-            destination=destination,
-            method=request.method,
-            path=request.path,
-            query=request.query,
-            headers=kept,
-            body=_body(request.body, header_rules.media_type(kept)),
-            account=account,
-            received=now,
-            path_params=tuple(params),
-            revises=_named(request.headers, REVISES).upper(),
-            justification=_words(_named(request.headers, JUSTIFICATION))[:LONGEST_JUSTIFICATION],
-            **self._form(dict(reversed(request.headers))),
-        )
-
-    def _form(self, headers: Mapping[str, str]) -> dict[str, Any]:
-        """How a call waits for people: what the settings say, and what its client says of its own patience."""
-        ticket = headers.get("x-llmguard-mode", "").lower() == "ticket"
-        theirs = _seconds(headers.get("x-stainless-read-timeout", ""))
-        silent = self.settings.hold_wait if theirs is None else min(self.settings.hold_wait, theirs - MARGIN)
-        pulse = PULSE if theirs is None else min(PULSE, max(0.1, theirs / 3))
-        return {"ticket": ticket, "patience": max(0.0, silent), "pulse": pulse}
+        return called(self.settings, request, principal, destination, account)
 
     def flow(self, call: Call) -> Flow:
         return guard_call(call, self.kit)
@@ -581,16 +500,6 @@ class Guard:
         audit.append(tx, entries_of_log)
 
 
-class _Nowhere:
-    """The provider's side of what is never sent."""
-
-    def send(self, egress: Egress) -> Head:
-        raise UpstreamError("this is not sent", sent=False)
-
-    def next_chunk(self) -> bytes | None:
-        return None
-
-
 class _Taken(LLMGuardError):
     """Rolls a unit of work back: these placeholders belong to other values."""
 
@@ -639,119 +548,3 @@ def _left(effect: AwaitApproval, approval: Approval) -> float:
 def _patience(approval: Approval, left: float) -> float:
     """Seconds until whoever waits looks himself: a process that dies while it executes tells nobody."""
     return min(left, LOOK) if approval.state == "EXECUTING" else left
-
-
-def _named(headers: Sequence[tuple[str, str]], name: str) -> str:
-    return next((value.strip() for key, value in headers if key == name), "")
-
-
-def _words(value: str) -> str:
-    """A header in the caller's language: percent-encoded UTF-8, or UTF-8 that HTTP hands over as Latin-1."""
-    try:
-        return unquote(value.encode("latin-1").decode(), errors="strict")
-    except UnicodeError:
-        return value
-
-
-def _seconds(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if value >= 0 else None  # NaN is not
-
-
-def _body(raw: bytes, media_type: str) -> Body:
-    if not raw:
-        return Body("empty", b"", media_type)
-    if media_type == "application/json" or media_type.endswith("+json"):
-        return Body("json", raw, media_type)
-    return Body("parts" if media_type == "multipart/form-data" else "spool", raw, media_type)
-
-
-# --------------------------------------------------------------------------- drivers
-
-
-def _failure(effect: Effect, error: Exception) -> LLMGuardError:
-    """What the pipeline sees of an error. The text of an unexpected one may hold data, so only its type is told."""
-    if isinstance(error, LLMGuardError):
-        return error
-    log.error("%s failed: %s", type(effect).__name__, type(error).__name__)
-    return GuardUnavailable(f"a part of the guard failed ({type(effect).__name__}: {type(error).__name__})")
-
-
-def drive(guard: Guard, flow: Flow, upstream: Upstream) -> Iterator[Head | bytes]:
-    """Performs a flow; yields first the Head of the answer, then its bytes. Closing the iterator ends the call."""
-    answer: Any = None
-    error: LLMGuardError | None = None
-    while True:
-        try:
-            effect = flow.throw(error) if error else flow.send(answer)
-        except (StopIteration, ClientGone):
-            return
-        answer = error = None
-        try:
-            match effect:
-                case Emit(item):
-                    yield item
-                case Send(egress):
-                    answer = upstream.send(egress)
-                case NextChunk():
-                    answer = upstream.next_chunk()
-                case _:
-                    answer = guard.perform(effect)
-        except GeneratorExit:
-            error = ClientGone("the caller closed the answer")
-        except Exception as e:  # noqa: BLE001  a driver turns every failure into one that the pipeline records
-            error = _failure(effect, e)
-
-
-async def adrive(guard: Guard, flow: Flow, upstream: AsyncUpstream) -> AsyncIterator[Head | bytes]:
-    """``drive`` on an event loop. Cancelling ends the call; its outcome is recorded before the cancellation goes on.
-
-    What this host has begun to store is always finished: a cancellation is told to the pipeline at the next effect
-    that needs the caller, the provider or people, so that it never believes something undone that was done.
-    """
-    answer: Any = None
-    error: LLMGuardError | None = None
-    cancelled: BaseException | None = None
-    while True:
-        try:
-            effect = flow.throw(error) if error else flow.send(answer)
-        except (StopIteration, ClientGone):
-            break
-        answer = error = None
-        if cancelled and isinstance(effect, AwaitApproval | Emit | Send | NextChunk):
-            error = ClientGone("the caller is gone", sent=not isinstance(effect, Send))
-            continue
-        try:
-            match effect:
-                case Emit(item):
-                    yield item
-                case Send(egress):
-                    answer = await upstream.send(egress)
-                case NextChunk():
-                    answer = await upstream.next_chunk()
-                case _:
-                    answer, cancelled = await _performed(guard, effect, cancelled)
-        except (asyncio.CancelledError, GeneratorExit) as e:
-            cancelled, error = e, ClientGone("the caller is gone")
-        except Exception as e:  # noqa: BLE001  as in drive
-            error = _failure(effect, e)
-    if cancelled:
-        raise cancelled
-
-
-async def _performed(guard: Guard, effect: Effect, cancelled: BaseException | None) -> tuple[Any, BaseException | None]:
-    """The result of an effect, and the cancellation that came meanwhile. It ends a wait for people, nothing else."""
-    if isinstance(effect, AwaitApproval):
-        return await guard.aperform(effect), None
-    task = asyncio.ensure_future(guard.aperform(effect))
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as e:
-            cancelled = e
-        except Exception:  # noqa: BLE001  raised again below, by the task
-            break
-    return task.result(), cancelled

@@ -27,8 +27,8 @@ from llmguard import identity
 from llmguard.config import Settings
 from llmguard.effects import Head
 from llmguard.errors import ApprovalPending, LLMGuardError
-from llmguard.guard import Request
 from llmguard.model import Egress
+from llmguard.request import Request
 from llmguard.testing import EchoUpstream, LocalGuard
 
 OPEN = (

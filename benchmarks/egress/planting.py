@@ -20,7 +20,7 @@ from benchmarks.egress.canaries import KINDS, Canary, Kind, canary
 from benchmarks.egress.describe import JSON
 from benchmarks.egress.description import Described, Parameter, description
 from benchmarks.egress.lookout import VOCABULARIES, vocabulary, vocabulary_of
-from llmguard.guard import Request
+from llmguard.request import Request
 
 MOST = 4
 """Canaries of one request."""

@@ -214,13 +214,10 @@ class Rule:
         if end <= text.prefix:
             return
         notes = text.notes
-        if start and data[start - 1] == _BRACKET and (ours := _OURS.match(data, start - 1)) and end < ours.end():
+        dropped = self._dropped(data, start, end)
+        if dropped is not None:
             if notes is not None:
-                notes.append(Note(start, end, self.order, Verdict.REFUTED))
-            return
-        if self._unless is not None and self._unless.found(data[max(0, start - _DIRECTLY) : start]):
-            if notes is not None:
-                notes.append(Note(start, end, self.order, Verdict.PRECEDED))
+                notes.append(Note(start, end, self.order, dropped))
             return
         context = self._context is not None and self._in_context(text, start, end)
         if self._needs_context and not context:
@@ -239,6 +236,14 @@ class Rule:
         if notes is not None:
             verdict = Verdict.FOUND if believed else Verdict.DOUBTFUL
             notes.append(Note(max(start, text.prefix), end, self.order, verdict, confidence, proved, context))
+
+    def _dropped(self, data: bytes, start: int, end: int) -> Verdict | None:
+        """Why a match is nothing, whatever its value: it stands in a placeholder, or behind a word of ``unless``."""
+        if start and data[start - 1] == _BRACKET and (ours := _OURS.match(data, start - 1)) and end < ours.end():
+            return Verdict.REFUTED
+        if self._unless is not None and self._unless.found(data[max(0, start - _DIRECTLY) : start]):
+            return Verdict.PRECEDED
+        return None
 
     def _in_context(self, text: Text, start: int, end: int) -> bool:
         """Whether a context word stands near a span, but not inside it, or in the label."""

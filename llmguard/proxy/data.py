@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 
 from llmguard import identity
+from llmguard.drivers import adrive
 from llmguard.effects import Head
 from llmguard.errors import (
     CallBlocked,
@@ -26,7 +27,7 @@ from llmguard.errors import (
     Unauthenticated,
     UnscannableRequest,
 )
-from llmguard.guard import Guard, Request, adrive
+from llmguard.guard import Guard
 from llmguard.identity import tokens
 from llmguard.identity.jose import KeyWanted
 from llmguard.model import Principal
@@ -35,6 +36,7 @@ from llmguard.payload import headers as header_rules
 from llmguard.payload.headers import Pairs
 from llmguard.proxy.gate import LOOPBACK, host_allowed, origin_allowed
 from llmguard.proxy.upstream import AiohttpUpstream
+from llmguard.request import Request
 
 log = logging.getLogger("llmguard")
 Scope = MutableMapping[str, Any]

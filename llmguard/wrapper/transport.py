@@ -18,13 +18,15 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from llmguard.drivers import adrive, drive
 from llmguard.effects import Flow, Head
 from llmguard.errors import CallBlocked, ConfigError, LLMGuardError, UpstreamError
-from llmguard.guard import Guard, Request, adrive, drive
+from llmguard.guard import Guard
 from llmguard.model import Destination, Egress
 from llmguard.payload import coding
 from llmguard.payload import headers as header_rules
 from llmguard.payload.headers import CREDENTIALS, Pairs
+from llmguard.request import Request
 from llmguard.wrapper.refusals import both
 
 ROOT = "llmguard.root"

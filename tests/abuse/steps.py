@@ -15,9 +15,10 @@ from llmguard import audit, identity
 from llmguard.config import DATABASE, Settings
 from llmguard.effects import Head
 from llmguard.errors import LLMGuardError, UpstreamError
-from llmguard.guard import Guard, Request
+from llmguard.guard import Guard
 from llmguard.identity import Cause, Person, PersonChange
 from llmguard.model import Approval, Egress
+from llmguard.request import Request
 from tests.abuse.offices import ANN, BO, CY, TENANT
 
 NOWHERE: Callable[[str], None] = lambda stage: None  # noqa: E731

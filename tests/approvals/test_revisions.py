@@ -15,8 +15,9 @@ from llmguard import identity
 from llmguard.approvals import view
 from llmguard.config import Settings
 from llmguard.errors import Conflict, InvalidRequest, NotAllowed, NotFound
-from llmguard.guard import Guard, Request
+from llmguard.guard import Guard
 from llmguard.model import Approval, Principal
+from llmguard.request import Request
 from llmguard.store import placeholders
 from tests.desks import ANN, BO, CY, DEE, TENANT, Desk
 

@@ -14,8 +14,9 @@ from llmguard.approvals.rules import PolicyChange
 from llmguard.config import Settings
 from llmguard.effects import Commit
 from llmguard.errors import GuardUnavailable, InvalidRequest, NotAllowed
-from llmguard.guard import Guard, Request
+from llmguard.guard import Guard
 from llmguard.policy import Policy
+from llmguard.request import Request
 from tests.desks import ANN, BO, CY, TENANT, Desk
 
 HOLD = [{"name": "hold", "verdict": "require_approval"}]

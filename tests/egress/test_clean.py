@@ -9,7 +9,7 @@ import pytest
 from benchmarks.egress.calls import Outcome, Way, in_process, over_the_wire
 from benchmarks.egress.description import Described, description
 from benchmarks.egress.planting import clean
-from llmguard.guard import Request
+from llmguard.request import Request
 
 NOTHING_FOUND = (
     {"name": "nothing found", "when": "size(findings) == 0", "verdict": "redact"},
