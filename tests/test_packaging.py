@@ -32,5 +32,10 @@ def test_wheel_holds_every_module_and_every_detector_file(names: list[str]) -> N
     families = {f"llmguard/detectors/{p.name}" for p in (ROOT / "detectors").glob("*.toml")}
     assert families
     assert families <= set(names)
-    assert "llmguard/policy_default.toml" in names
     assert "llmguard/py.typed" in names
+
+
+def test_wheel_holds_every_file_that_the_package_reads(names: list[str]) -> None:
+    suffixes = {".py", ".pyc", ".so"}
+    read = [p for p in (ROOT / "llmguard").rglob("*") if p.is_file() and p.suffix not in suffixes]
+    assert {str(p.relative_to(ROOT)) for p in read} <= set(names)

@@ -65,7 +65,8 @@ def test_of_many_threads_one_claims(desk: Desk) -> None:
         assert sum(pool.map(attempt, range(8))) == 1
 
 
-def _claim_elsewhere(folder: Any, now: int, approval: Any, go: Any, results: Any) -> None:
+def _claim_elsewhere(folder: Any, now: int, approval: Any, go: Any, told: Any, results: Any) -> None:
+    """``told``: both have said how it went; whose process ends before that would be taken for dead."""
     desk = Desk(folder, now)
     go.wait()
     try:
@@ -73,19 +74,21 @@ def _claim_elsewhere(folder: Any, now: int, approval: Any, go: Any, results: Any
         results.put("sent")
     except ApprovalExecuting:
         results.put("refused")
+    told.wait(60)
 
 
 def test_of_two_processes_one_claims(desk: Desk) -> None:
     approval = approved(desk)
-    context = multiprocessing.get_context("fork")
-    go, results = context.Event(), context.Queue()
+    context = multiprocessing.get_context("spawn")  # a fork of threads could wait for ever
+    go, told, results = context.Event(), context.Event(), context.Queue()
     processes = [
-        context.Process(target=_claim_elsewhere, args=(desk.folder, desk.now, approval, go, results)) for _ in range(2)
+        context.Process(target=_claim_elsewhere, args=(desk.folder, desk.now, approval, go, told, results)) for _ in range(2)
     ]
     for process in processes:
         process.start()
     go.set()
-    assert sorted(results.get(timeout=30) for _ in processes) == ["refused", "sent"]
+    assert sorted(results.get(timeout=60) for _ in processes) == ["refused", "sent"]
+    told.set()
     for process in processes:
         process.join()
 
