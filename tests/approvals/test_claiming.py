@@ -82,7 +82,8 @@ def test_of_two_processes_one_claims(desk: Desk) -> None:
     context = multiprocessing.get_context("spawn")  # a fork of threads could wait for ever
     go, told, results = context.Event(), context.Event(), context.Queue()
     processes = [
-        context.Process(target=_claim_elsewhere, args=(desk.folder, desk.now, approval, go, told, results)) for _ in range(2)
+        context.Process(target=_claim_elsewhere, args=(desk.folder, desk.now, approval, go, told, results))
+        for _ in range(2)
     ]
     for process in processes:
         process.start()
