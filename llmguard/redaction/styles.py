@@ -139,6 +139,8 @@ def masked(type_: str, category: Category, value: str) -> str:
     if category == "secret":
         return _COVERED_SECRET
     places = [i for i, c in enumerate(value) if c.isalnum()]
+    if not places:  # nothing but separators: then they are the value
+        return "".join(c if c.isspace() else _STAR for c in value)
     digits = sum(c.isdecimal() for c in value)
     numeric = category == "pii" and type_ not in _NAMES and 2 * digits >= len(places)
     shown = frozenset(places[-_TAIL:] if numeric and len(places) >= _TAIL_FROM else ())

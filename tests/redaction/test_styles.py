@@ -139,6 +139,7 @@ def test_a_mask_is_as_long_as_its_value_and_shows_four_characters_at_most(value:
     text = masked(type_, "pii", value)
     shown = [i for i, c in enumerate(text) if c.isalnum()]
     assert len(text) == len(value)
+    assert text != value or not value.replace("*", "").strip()
     assert len(shown) in ((0, 4) if type_ != "PERSON" else (0,))
     assert all(text[i] == value[i] for i in shown)
     assert not shown or sum(c.isalnum() for c in value) >= 12
@@ -162,7 +163,7 @@ def test_the_same_value_leaves_the_same_way_in_every_order_and_restoring_leaves_
     for i, (value, type_) in enumerate(pieces):
         expected = f"a {value} z" if type_ == "PLACEHOLDER" else red.texts[i]
         assert restorer.text(red.texts[i], None) == expected
-        assert type_ == "PLACEHOLDER" or red.texts[i] != f"a {value} z" or not value.strip()
+        assert type_ == "PLACEHOLDER" or red.texts[i] != f"a {value} z" or not value.replace("*", "").strip()
 
 
 # --------------------------------------------------------------------------- slots, keys, JSON
