@@ -168,7 +168,7 @@ def _await(url: str, process: subprocess.Popen[bytes]) -> None:
             urlopen(url, timeout=2).close()  # noqa: S310  loopback
             return
         except (URLError, OSError):
-            time.sleep(0.3)
+            time.sleep(0.3)  # the server loads its model, and tells nobody when it has
     raise RuntimeError("the model server did not start")
 
 

@@ -127,9 +127,7 @@ async def _performed(
     task = asyncio.ensure_future(guard.aperform(effect))
     while not task.done():
         try:
-            await asyncio.shield(task)
+            await asyncio.wait((task,))  # ends with the task, cancels nothing and raises nothing of it
         except asyncio.CancelledError as e:
             cancelled = e
-        except Exception:  # noqa: BLE001  raised again below, by the task
-            break
     return task.result(), cancelled

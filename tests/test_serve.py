@@ -270,6 +270,6 @@ def test_sighup_reads_a_policy_file_again_that_looks_like_before(operator: Opera
     end = time.monotonic() + 20
     while (answer := operator.ask(key, "hello"))[0] == 200:
         assert time.monotonic() < end
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks
     assert (answer[0], answer[1]["error"]["code"]) == (403, "blocked")
     assert operator.stop() == 0

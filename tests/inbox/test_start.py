@@ -38,8 +38,8 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         while "inbox " not in terminal.read_text():
             assert process.poll() is None, terminal.read_text()
             assert time.monotonic() < end
-            time.sleep(0.02)
-        time.sleep(0.1)
+            time.sleep(0.02)  # between two looks
+        time.sleep(0.1)  # the lines behind it come in the same moment
         yield url, terminal
     finally:
         process.terminate()

@@ -71,7 +71,7 @@ class People:
         end = time.monotonic() + PATIENCE
         while not done(told := self.policy()):
             assert time.monotonic() < end, told
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two looks
         return told
 
 
@@ -126,7 +126,7 @@ def test_while_one_sets_up_alone_a_changed_file_decides_at_once(running: LocalGu
     end = time.monotonic() + PATIENCE
     while running.guard.kit.policy.rules[0].name != "none":
         assert time.monotonic() < end
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks
     assert asked(running, key) == "blocked"
 
 
