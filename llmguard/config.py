@@ -193,6 +193,10 @@ class Settings:
     """The least confidence, 0 to 1, of a name (``PERSON``) and an address (``ADDRESS``); default: whatever is found."""
     max_json_bytes: int = 32 * 1024 * 1024
     """Largest JSON body of a request."""
+    max_upload_bytes: int = 8 * 1024 * 1024 * 1024
+    """Largest multipart body, and largest upload in parts."""
+    spool_bytes: int = 32 * 1024 * 1024 * 1024
+    """Bytes of uploads that may lie in the spool (sealed, below ``data``) while they pass or wait for approval."""
     max_answer_bytes: int = 64 * 1024 * 1024
     """Largest answer that is held in memory to be restored."""
     output_action: OutputAction = "record"
@@ -273,6 +277,8 @@ class Settings:
             "calls_kept",
             "max_waiting",
             "max_waiting_bytes",
+            "max_upload_bytes",
+            "spool_bytes",
             "jwks_max_age",
         )
         for name in amounts:

@@ -5,26 +5,32 @@ Owns no I/O and no order. Adding an effect means performing it in both drivers.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from llmguard.errors import LLMGuardError
 from llmguard.excepted import Exceptions
-from llmguard.facts import Facts
+from llmguard.facts import Facts, Found
 from llmguard.model import (
     Approval,
     AuditEntry,
     Call,
+    Category,
     Decision,
     Egress,
+    FormField,
     Grant,
     Hold,
+    Payload,
     Risk,
     Settlement,
     TextPart,
     VaultEntry,
 )
+
+StyleOf = Callable[[str, Category], str]
+"""How values of a type are redacted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,48 @@ class Scan:
     call: Call
     parts: tuple[TextPart, ...]
     answer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sift:
+    """Look through the file of a form, and redact it as ``style`` says. Result: SiftedFile."""
+
+    call: Call
+    file: FormField
+    style: StyleOf
+
+
+@dataclass(frozen=True, slots=True)
+class SiftedFile:
+    """What may leave in a file's place, and what was found in it. ``report``: what reviewers of training data see, in
+    counts. What stands in ``content`` as placeholders is stored, and granted to ``call:ID``.
+    """
+
+    content: Payload
+    found: tuple[Found, ...] = ()
+    unscanned: tuple[str, ...] = ()
+    characters: int = 0
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One step of an upload in parts, which is answered here. Result: the answer, or Assembled where it is whole.
+
+    ``over``: its file was sent, and its parts are not needed any more; then the answer means nothing.
+    """
+
+    call: Call
+    document: Any
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A file that came in parts, as the form that would have uploaded it at once."""
+
+    id: str
+    fields: tuple[FormField, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +193,7 @@ class Emit:
     item: Head | bytes
 
 
-Effect = Scan | LoadGrants | Commit | AwaitApproval | Claim | Recall | Send | NextChunk | Emit
+Effect = Scan | Sift | Upload | LoadGrants | Commit | AwaitApproval | Claim | Recall | Send | NextChunk | Emit
 Flow = Generator[Effect, Any, None]
 
 

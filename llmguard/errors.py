@@ -5,6 +5,7 @@
     LLMGuardError
     ├── ConfigError                 settings, catalogue or policy cannot be used
     ├── AuditError                  a log, proof or checkpoint does not hold
+    ├── DatasetError                a data set was not cleaned, and nothing stands at its output
     ├── UpstreamError               502 upstream_error: the provider failed; what was sent had been decided
     │   └── ActionChanged           409 action_changed: an approved action is not what was approved any more
     ├── RequestRefused              the control plane did not do what a person asked
@@ -88,6 +89,12 @@ class AuditError(LLMGuardError):
     """A log, proof or checkpoint does not hold; the message names the first entry that fails."""
 
     code = "audit_error"
+
+
+class DatasetError(LLMGuardError):
+    """A data set was not cleaned to its end; nothing was published. The message names records by their numbers."""
+
+    code = "dataset_error"
 
 
 class UpstreamError(LLMGuardError):

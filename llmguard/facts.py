@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -86,6 +86,12 @@ class Facts:
     def identities(self) -> frozenset[str]:
         return frozenset(f.identity for f in self.found)
 
+    def joined(self, files: Iterable[tuple[tuple[Found, ...], int]]) -> Facts:
+        """With what was found in files: findings, and characters of text that were looked at."""
+        for found, characters in files:
+            self = replace(self, found=self.found + found, characters=self.characters + characters)
+        return self
+
     def encode(self) -> bytes:
         """As it is kept. Values are numbered, equal findings counted, and there is an end to how many there are."""
         numbers: dict[str, str] = {"": ""}
@@ -152,7 +158,7 @@ def of(
         unscanned=tuple(unscanned),
         method=call.method,
         rendered=call.operation.rendered,
-        size=len(call.body.raw),
+        size=call.body.size,
         characters=sum([len(part.text) for part in parts]),
         principal=call.principal.id,
         principal_kind=call.principal.kind,

@@ -7,16 +7,16 @@ import getpass
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from llmguard import audit, catalogue, identity
+from llmguard import audit, catalogue, identity, uploads
 from llmguard.actions import Action, Actions, Block, Terms
-from llmguard.approvals import SWEEP, UNDECIDED, Approvals, WaitingRoom, exceptions, rules
+from llmguard.approvals import SWEEP, UNDECIDED, Approvals, WaitingRoom, contents, exceptions, rules
 from llmguard.config import DATABASE, Settings, load
 from llmguard.detection import Engine, Scanner, chosen, match
 from llmguard.drivers import AsyncUpstream, Nowhere, Upstream, adrive, drive
@@ -31,8 +31,10 @@ from llmguard.effects import (
     Recall,
     Receipt,
     Scan,
+    Sift,
+    Upload,
 )
-from llmguard.errors import Conflict, GuardUnavailable, LLMGuardError
+from llmguard.errors import Conflict, GuardUnavailable, LLMGuardError, RequestTooLarge
 from llmguard.excepted import Exceptions
 from llmguard.facts import Facts, each
 from llmguard.identity import Person
@@ -45,10 +47,12 @@ from llmguard.model import (
     Egress,
     Finding,
     Grant,
+    Payload,
     Principal,
     Risk,
     Scanned,
     TextPart,
+    VaultEntry,
     new_id,
 )
 from llmguard.payload.extract import extract
@@ -58,6 +62,8 @@ from llmguard.policy.file import PolicyFile
 from llmguard.redaction import Restorer, redact, tags
 from llmguard.request import Request, called
 from llmguard.store import Store, Transaction, calls, placeholders, wall_ms
+from llmguard.transfers import Transfers
+from llmguard.uploads import Uploads
 from llmguard.vault import Keyring, Vault
 
 P = ParamSpec("P")
@@ -110,6 +116,10 @@ class Guard:
             replay_window=self.settings.replay_window,
             secret_exceptions=self.settings.secret_exceptions,
         )
+        self.transfers = Transfers(
+            self.settings, self.vault, self.scanner, self._put, lambda call, parts: self.perform(Scan(call, parts))
+        )
+        self.uploads = Uploads(self.vault, self.store, self.settings.max_upload_bytes)
         self.room = WaitingRoom(self.store)
         self.file = PolicyFile(self.settings)
         self.kit = Kit(
@@ -301,11 +311,13 @@ class Guard:
             pass  # nothing is sent, so nothing is answered
         return made[0]
 
-    def sight(self, held: Approval, egress: Egress, body: bytes) -> Mapping[tuple[str, str], int]:
+    def sight(self, held: Approval, egress: Egress, body: Payload) -> Mapping[tuple[str, str], int]:
         """What today's detectors find in the body of a held call, by type and digest of the value, and how often.
 
         Findings that are excepted by now are none. Raises what is wrong with the body (CallRefused).
         """
+        if not isinstance(body, bytes):
+            raise RequestTooLarge("an upload is not looked through again")
         base = self.settings.destination
         path, _, query = egress.url.removeprefix(base.base_url).partition("?")
         principal = Principal(held.principal, held.tenant, "service", "", held.human)
@@ -333,6 +345,8 @@ class Guard:
         self._pay()
         while self.store.transact(self.approvals.sweep, durable=True) >= SWEEP:
             pass
+        self.store.transact(uploads.sweep)
+        self.transfers.spools.sweep(lambda id_: self.store.read(lambda tx: contents.referred(tx, id_)))
         over = wall_ms() - int(self.settings.calls_kept * 1000)
         while self.store.transact(lambda tx: calls.forget(tx, self.settings.tenant, over)) >= calls.FORGET:
             pass
@@ -360,7 +374,11 @@ class Guard:
         return called(self.settings, request, principal, destination, account)
 
     def flow(self, call: Call) -> Flow:
-        return guard_call(call, self.kit)
+        """The way of a call. What was spooled for it is wiped at its end."""
+        try:
+            yield from guard_call(call, self.kit)
+        finally:
+            self.transfers.over(call)
 
     def perform(self, effect: Effect) -> Any:
         """Performs an effect of this host's side, in the caller's thread."""
@@ -373,7 +391,9 @@ class Guard:
         """The same without blocking the event loop."""
         if isinstance(effect, AwaitApproval):
             return await self._await(effect)
-        if isinstance(effect, Scan) and sum(len(p.text) for p in effect.parts) > LARGE:
+        if isinstance(effect, Sift | Upload) or (
+            isinstance(effect, Scan) and sum(len(p.text) for p in effect.parts) > LARGE
+        ):
             result = await asyncio.to_thread(self._begin, effect)
         else:
             result = self._begin(effect)
@@ -387,6 +407,10 @@ class Guard:
                 if answer:
                     return Scanned(self.scanner.ruled(parts, call.principal))
                 return self.scanner.submit(parts, call.principal)
+            case Sift():
+                return self.transfers.sift(effect)
+            case Upload(call, document, over):
+                return self.uploads.over(call) if over else self.uploads.step(call, document)
             case LoadGrants(call, scopes):
                 # Behind what is under way: a caller may refer to an answer whose outcome is about to be recorded.
                 return self.store.submit(lambda tx: placeholders.granted(tx, self.vault, call.principal, scopes))
@@ -492,6 +516,14 @@ class Guard:
         if effect.withdraw and not self.room.others(effect.withdraw):
             self.approvals.withdraw(tx, call.tenant, effect.withdraw.id, call.principal)
         return Receipt(approval=approval)
+
+    def _put(self, call: Call, entries: Sequence[VaultEntry], grants: Sequence[Grant]) -> frozenset[str]:
+        """Stores placeholders of a file, and who may have them back; or those that are another value's."""
+        try:
+            self.store.transact(lambda tx: self._store(tx, call.principal, entries, grants, ()))
+        except _Taken as e:
+            return e.placeholders
+        return frozenset()
 
     def _store(self, tx: Transaction, principal: Principal, entries: Any, grants: Any, entries_of_log: Any) -> None:
         if taken := placeholders.put(tx, self.vault, principal.tenant, entries):

@@ -7,10 +7,10 @@ Times are UTC milliseconds. Ids are ULIDs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from ulid import ULID
 
@@ -79,8 +79,10 @@ class Operation:
 
     ``path`` is a template under the API's root (``/responses/{response_id}``). ``grant_reads`` names what a request
     refers to (``body:/previous_response_id``, ``path:response_id``), ``grant_writes`` the pointer of the answer's id
-    under which its placeholders can be restored later, with the scope's word (``response:/id``). What a ``rendered``
-    operation is told gets drawn or spoken: redacting it is not useful, it is held or blocked.
+    under which its placeholders can be restored later, with the scope's word (``response:/id``). ``grant_links`` are
+    pairs of scopes, of every object of the answer: what is granted under the second is granted under the first too
+    (``file:/output_file_id``, ``batch:/id``; ``call`` is what was sent). What a ``rendered`` operation is told gets
+    drawn or spoken: redacting it is not useful, it is held or blocked.
     """
 
     name: str
@@ -90,22 +92,94 @@ class Operation:
     body: Literal["none", "json", "multipart", "other"] = "json"
     grant_reads: tuple[tuple[str, str], ...] = ()
     grant_writes: tuple[tuple[str, str], ...] = ()
+    grant_links: tuple[tuple[str, str], ...] = ()
     rendered: bool = False
 
 
 # --------------------------------------------------------------------------- what leaves
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """The content-decoded bytes of a request. ``parts`` and ``spool`` are rooms that are not furnished yet."""
+@runtime_checkable
+class Content(Protocol):
+    """Bytes that may be too many for memory: they lie sealed on disk. They never change.
 
-    kind: Literal["empty", "json", "parts", "spool"]
-    raw: bytes = b""
+    ``digest``: 64 hex digits that bind them; of a file its SHA-256. ``pieces`` are bounded, in order, from an offset
+    on, and raise GuardUnavailable if what lies there was altered, cut or wiped.
+    """
+
+    def __len__(self) -> int: ...
+    @property
+    def digest(self) -> str: ...
+    def pieces(self, start: int = 0) -> Iterator[bytes]: ...
+
+
+Payload = bytes | Content
+"""What a request carries: in memory, or spooled."""
+
+
+def digest_of(payload: Payload) -> str:
+    """SHA-256 of bytes in memory, else what binds the content."""
+    return hashlib.sha256(payload).hexdigest() if isinstance(payload, bytes) else payload.digest
+
+
+def pieces_of(payload: Payload, start: int = 0) -> Iterator[bytes]:
+    """The bytes in order, in pieces."""
+    if not isinstance(payload, bytes):
+        yield from payload.pieces(start)
+    elif payload[start:]:
+        yield payload[start:]
+
+
+def window(payload: Payload, start: int, end: int) -> bytes:
+    """The bytes from ``start`` to ``end``."""
+    if isinstance(payload, bytes):
+        return payload[start:end]
+    found, left = bytearray(), max(0, min(end, len(payload)) - start)
+    for piece in payload.pieces(start) if left else ():
+        found += piece[: left - len(found)]
+        if len(found) == left:
+            break
+    return bytes(found)
+
+
+def in_memory(payload: Payload, most: int = 1 << 30) -> bytes:
+    """The whole payload, or its beginning."""
+    return payload if isinstance(payload, bytes) else window(payload, 0, most)
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """One field of a form (RFC 7578). With a ``filename`` it is a file; ``media_type`` as its part names it, or ""."""
+
+    name: str
+    content: Payload
+    filename: str | None = None
     media_type: str = ""
 
+    @property
+    def is_file(self) -> bool:
+        return self.filename is not None or not isinstance(self.content, bytes)
+
     def __repr__(self) -> str:
-        return f"Body({self.kind}, {hidden(self.raw)}, {self.media_type!r})"
+        return f"FormField({hidden(self.name)}, <{len(self.content)} bytes>)"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The content-decoded body of a request: its bytes, or the fields of a form, whose files may be spooled."""
+
+    kind: Literal["empty", "json", "form", "other"]
+    raw: bytes = b""
+    media_type: str = ""
+    fields: tuple[FormField, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of what it carries."""
+        return len(self.raw) + sum(len(f.content) for f in self.fields)
+
+    def __repr__(self) -> str:
+        return f"Body({self.kind}, <{self.size} bytes>, {self.media_type!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,20 +421,26 @@ class Egress:
     account: str
     method: str
     headers: tuple[tuple[str, str], ...]
-    body: bytes
+    body: Payload
 
     def digest(self) -> str:
-        """SHA-256 over length-prefixed fields, so that no two egresses share an encoding."""
-        h = hashlib.sha256(b"llmguard egress v1")
+        """SHA-256 over length-prefixed fields, so that no two egresses share an encoding; of a body that is not in
+        memory it has the digest."""
+        word, body = (
+            (b"llmguard egress v1", self.body)
+            if isinstance(self.body, bytes)
+            else (b"llmguard egress v1 spooled", self.body.digest.encode())
+        )
+        h = hashlib.sha256(word)
         fields = [self.destination, self.url, self.account, self.method, str(len(self.headers))]
         fields += [x for pair in self.headers for x in pair]
-        for piece in [f.encode() for f in fields] + [self.body]:
+        for piece in [f.encode() for f in fields] + [body]:
             h.update(len(piece).to_bytes(8, "big"))
             h.update(piece)
         return h.hexdigest()
 
     def __repr__(self) -> str:
-        return f"Egress({self.method}, {self.destination}, {hidden(self.body)})"
+        return f"Egress({self.method}, {self.destination}, <{len(self.body)} bytes>)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,7 +490,7 @@ class Hold:
     operation: str
     request_key: str
     egress: Egress
-    original: bytes
+    original: Payload
     decision: Decision
     risk: Risk
     findings: Mapping[str, int] = field(default_factory=dict)

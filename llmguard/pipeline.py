@@ -22,6 +22,7 @@ from typing import Any
 
 from llmguard import facts as known
 from llmguard.effects import (
+    Assembled,
     AwaitApproval,
     Claim,
     ClientGone,
@@ -37,6 +38,9 @@ from llmguard.effects import (
     Record,
     Scan,
     Send,
+    Sift,
+    SiftedFile,
+    Upload,
 )
 from llmguard.errors import (
     ApprovalExecuting,
@@ -56,23 +60,29 @@ from llmguard.model import (
     Answer,
     Approval,
     AuditEntry,
+    Body,
     Call,
     Decision,
     Egress,
     Finding,
+    FormField,
     Grant,
     Hold,
+    Payload,
     Requirement,
     Risk,
     Scanned,
     Settlement,
     TextPart,
     VaultEntry,
+    digest_of,
 )
 from llmguard.payload import headers as header_rules
-from llmguard.payload import items, operations
+from llmguard.payload import items, multipart, scopes
 from llmguard.payload import json as strict_json
 from llmguard.payload.extract import Extract, extract
+from llmguard.payload.operations import COMPLETE, UPLOADS, purposed
+from llmguard.payload.parts import sent_in_parts
 from llmguard.policy import Policy
 from llmguard.redaction import Redaction, Restorer, redact
 from llmguard.streaming import Output, StreamRestorer
@@ -85,6 +95,8 @@ MAX_KEPT = 8 * 1024 * 1024
 """Bytes of the largest answer to a held call that is kept for its retries."""
 MAX_HEARD = 8 * 1024 * 1024
 """Bytes of the largest answer without placeholders that is looked through."""
+MEMORY = 1024 * 1024
+"""Bytes up to which a form is in memory."""
 FIRST_SIGN = 10.0
 """Seconds that a held stream waits for a real status before it is opened."""
 
@@ -130,8 +142,12 @@ def guard_call(call: Call, kit: Kit) -> Flow:
     line = _Line(call)
     approval: Approval | None = None
     try:
+        whole = yield from _assembled(call)
+        if whole is None:
+            return
+        call = line.call = whole
         plan, granted, approval = yield from _planned(call, kit, line)
-        source = _Source(plan.egress)
+        source = _Source(plan.egress, parts=call.operation.name == COMPLETE)
         if approval is not None:
             source, approved = yield from _approved(plan, approval, line)
             granted = (*granted, *approved)
@@ -144,25 +160,72 @@ def guard_call(call: Call, kit: Kit) -> Flow:
         yield from line.close(refusal)
         raise
     yield from _exchange(plan, kit, granted, approval, source, line)
+    if call.operation.name == COMPLETE:
+        yield Upload(call, None, over=True)
+
+
+def _assembled(call: Call) -> Generator[Effect, Any, Call | None]:
+    """The call; of one that completes an upload in parts, with its whole file. None where it is answered by now."""
+    if call.operation.name not in UPLOADS:
+        return call
+    _within_scopes(call)
+    document = strict_json.parse(call.body.raw).value if call.body.kind == "json" else None
+    answer: Mapping[str, Any] | Assembled = yield Upload(call, document)
+    if isinstance(answer, Assembled):
+        operation = purposed(call.operation, multipart.value(answer.fields, "purpose"))
+        body = Body("form", b"", call.body.media_type, answer.fields)
+        return replace(call, operation=operation, body=body, ticket=True)
+    yield Emit(Head(200, (("content-type", "application/json"), ("x-llmguard-call", call.id))))
+    yield Emit(_compact(answer))
+    return None
+
+
+def _within_scopes(call: Call) -> None:
+    """Raises OutOfScope."""
+    if not call.principal.may(call.operation):
+        raise OutOfScope(
+            f"this key is not for {call.operation.name}; its scopes are {', '.join(call.principal.scopes)}"
+        )
 
 
 def _planned(
     call: Call, kit: Kit, line: _Line
 ) -> Generator[Effect, Any, tuple[Plan, tuple[VaultEntry, ...], Approval | None]]:
-    if not call.principal.may(call.operation):
-        raise OutOfScope(
-            f"this key is not for {call.operation.name}; its scopes are {', '.join(call.principal.scopes)}"
-        )
-    content = extract(call)
-    body = content.document.value if content.document else None
-    line.streams = isinstance(body, dict) and body.get("stream") is True
-    scanned: Scanned = yield Scan(call, content.parts)
-    content = replace(content, unscanned=tuple(sorted({*content.unscanned, *scanned.unscanned})))
-    referred = operations.references(call.operation, content.document, call.path_params)
+    _within_scopes(call)
+    seen = yield from _seen(call, kit)
+    document = seen.content.document
+    body = document.value if document else None
+    line.streams = isinstance(body, dict) and body.get("stream") in (True, "true")
+    referred = scopes.references(call.operation, document, call.path_params)
     granted = yield from _granted(call, (*referred, *(items.referred(body) if call.operation.grant_reads else ())))
-    plan, approval = yield from _decided(call, kit, content, scanned.findings)
+    plan, approval = yield from _decided(call, kit, seen)
     line.call = plan.call
     return plan, granted, approval
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was looked at: the content with its findings, and the files of a form by the number of their field."""
+
+    content: Extract
+    findings: Findings
+    files: Mapping[int, SiftedFile] = field(default_factory=dict)
+
+    @property
+    def unscanned(self) -> tuple[str, ...]:
+        return tuple(sorted({*self.content.unscanned, *(u for f in self.files.values() for u in f.unscanned)}))
+
+
+def _seen(call: Call, kit: Kit) -> Generator[Effect, Any, _Seen]:
+    """Looks through all of a call. Raises CallRefused for what cannot be looked through exactly."""
+    content = extract(call)
+    scanned: Scanned = yield Scan(call, content.parts)
+    content = replace(content, unscanned=tuple(sorted({*content.unscanned, *scanned.unscanned})))
+    files: dict[int, SiftedFile] = {}
+    for i, f in enumerate(call.body.fields):
+        if f.is_file:
+            files[i] = yield Sift(call, f, kit.policy.style)
+    return _Seen(content, scanned.findings, files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +242,9 @@ def revise_call(call: Call, kit: Kit, former: Approval) -> Generator[Effect, Any
     It is voted on whatever the policy says of it, unless that blocks it; the former request joins it from now on.
     Placeholders of the former request that are still in it come back in the answer as they would have.
     """
-    content = extract(call)
-    scanned: Scanned = yield Scan(call, content.parts)
-    content = replace(content, unscanned=tuple(sorted({*content.unscanned, *scanned.unscanned})))
+    seen = yield from _seen(call, kit)
     kept = yield from _granted(call, (f"approval:{former.id}",))
-    _, approval = yield from _decided(call, kit, content, scanned.findings, _Former(former, kept))
+    _, approval = yield from _decided(call, kit, seen, _Former(former, kept))
     if approval is None:
         raise GuardUnavailable("the approval was not stored")
     return approval
@@ -197,7 +258,7 @@ def _granted(call: Call, scopes: tuple[str, ...]) -> Generator[Effect, Any, tupl
 
 
 def _decided(
-    call: Call, kit: Kit, content: Extract, findings: Findings, former: _Former | None = None
+    call: Call, kit: Kit, seen: _Seen, former: _Former | None = None
 ) -> Generator[Effect, Any, tuple[Plan, Approval | None]]:
     """Decide and commit. All is decided once more if a placeholder is another value's, which lengthens it, or if
     another policy or other exceptions are in force by now.
@@ -205,7 +266,7 @@ def _decided(
     taken: frozenset[str] = frozenset()
     why: str | None = None
     for _ in range(MAX_COLLISIONS):
-        plan = _plan(call, kit, content, findings, taken)
+        plan = _plan(call, kit, seen, taken)
         if former is not None:
             plan = replace(plan, decision=_voted_anew(plan.decision, former.approval))
         held = plan.decision.verdict == "require_approval"
@@ -213,7 +274,7 @@ def _decided(
             why = yield from _justified(plan, kit)
         hold = _hold(plan, kit, why or "") if held else None
         if hold is not None and former is not None:
-            stays = tuple(e for e in former.granted if e.placeholder.encode() in hold.egress.body)
+            stays = tuple(e for e in former.granted if _stands_in(hold.egress.body, e.placeholder))
             grants = (*hold.grants, *_for_the_answer(stays))
             hold = replace(hold, request_key=former.approval.request_key, grants=grants)
         receipt: Receipt = yield Commit(
@@ -228,6 +289,8 @@ def _decided(
         if receipt.exceptions is not None:
             kit = replace(kit, exceptions=receipt.exceptions)
         elif receipt.policy is not None:
+            if seen.files and receipt.policy.styles != kit.policy.styles:
+                raise GuardUnavailable("the policy redacts otherwise by now: send the upload again")
             kit = replace(kit, policy=receipt.policy)
         elif receipt.taken:
             taken |= receipt.taken
@@ -240,7 +303,17 @@ def _decided(
     raise GuardUnavailable("placeholders could not be made unique; try again")
 
 
-def _plan(call: Call, kit: Kit, content: Extract, findings: Findings, taken: frozenset[str]) -> Plan:
+def _path(call: Call) -> str:
+    """Where it goes below the API's root. A file that came in parts begins an upload of its own."""
+    return "/uploads" if call.operation.name == COMPLETE else call.path
+
+
+def _stands_in(body: Payload, placeholder: str) -> bool:
+    return isinstance(body, bytes) and placeholder.encode() in body
+
+
+def _plan(call: Call, kit: Kit, seen: _Seen, taken: frozenset[str]) -> Plan:
+    content, findings = seen.content, seen.findings
     if len(findings) != len(content.parts):
         raise GuardUnavailable("the scan did not answer for every part")
     findings, excepted = kit.exceptions.applied(
@@ -253,22 +326,45 @@ def _plan(call: Call, kit: Kit, content: Extract, findings: Findings, taken: fro
         else content.parts
     )
     identity = partial(_identity, kit.vault, call.tenant)
-    facts = known.of(call, parts, findings, content.unscanned, identity, redaction.links)
+    facts = known.of(call, parts, findings, seen.unscanned, identity, redaction.links)
+    if seen.files:
+        facts = facts.joined((f.found, f.characters) for f in seen.files.values())
     risk = kit.policy.risk(facts)
     decision = kit.policy.decide(facts, risk)
     if decision.verdict == "allow":
         redaction = Redaction(texts={}, entries=(), exposed=redaction.exposed)
         risk = kit.policy.risk(facts, as_written=True) if facts.found else risk
     call = replace(call, ticket=call.ticket or _ticket(decision.requirement, kit))
+    headers, body = _leaving(call, kit, seen, redaction.texts, as_written=decision.verdict == "allow")
     egress = Egress(
         destination=call.destination.name,
-        url=f"{call.destination.base_url}{call.path}" + (f"?{call.query}" if call.query else ""),
+        url=f"{call.destination.base_url}{_path(call)}" + (f"?{call.query}" if call.query else ""),
         account=call.account,
         method=call.method,
-        headers=call.headers,
-        body=content.rebuild(redaction.texts),
+        headers=headers,
+        body=body,
     )
     return Plan(call, decision, risk, egress, redaction.entries, facts, excepted)
+
+
+def _leaving(
+    call: Call, kit: Kit, seen: _Seen, texts: Mapping[int, str], *, as_written: bool
+) -> tuple[tuple[tuple[str, str], ...], Payload]:
+    """Headers and body that leave: the received bytes with what was replaced; a form is always written anew."""
+    edited = seen.content.rebuild(texts)
+    if call.body.kind != "form":
+        return call.headers, edited
+    fields = multipart.rewritten(call.body.fields, edited)
+    if not as_written:
+        cleaned = seen.files
+        fields = tuple(replace(f, content=cleaned[i].content) if i in cleaned else f for i, f in enumerate(fields))
+    form = _form(call, kit, fields)
+    return header_rules.typed(call.headers, form.media_type), multipart.written(form, MEMORY)
+
+
+def _form(call: Call, kit: Kit, fields: tuple[FormField, ...]) -> multipart.Form:
+    """Under a boundary that nobody can guess, and that is the same whenever this call is decided anew."""
+    return multipart.Form(f"llmguard-{kit.vault.digest(call.tenant, 'boundary', call.id).hex()[:40]}", fields)
 
 
 def _identity(vault: Vault, tenant: str, type_: str, value: str) -> str:
@@ -308,16 +404,21 @@ def _for_the_answer(entries: tuple[VaultEntry, ...]) -> tuple[Grant, ...]:
 
 def _hold(plan: Plan, kit: Kit, why: str) -> Hold:
     call = plan.call
-    pieces = [call.principal.id, call.method, call.path, call.query, call.body.media_type]
+    media = "" if call.operation.name == COMPLETE else call.body.media_type
+    pieces = [call.principal.id, call.method, _path(call), call.query, media]
     pieces += [call.destination.base_url, call.account]  # another provider or payer is another request
     pieces += [x for name, value in call.headers if name.startswith("openai-") for x in (name, value)]
+    original: Payload = call.body.raw
+    if call.body.kind == "form":  # the boundary of every retry is another one
+        original = multipart.written(_form(call, kit, call.body.fields), MEMORY)
+        pieces += [x for f in call.body.fields for x in (f.name, f.filename or "", f.media_type, digest_of(f.content))]
     return Hold(
         principal=call.principal,
         subject="action" if call.operation.kind == "action" else "call",
         operation=call.operation.name,
         request_key=kit.vault.request_key(call.tenant, [p.encode() for p in pieces] + [call.body.raw]),
         egress=plan.egress,
-        original=call.body.raw,
+        original=original,
         decision=plan.decision,
         risk=plan.risk,
         findings=plan.facts.counts,
@@ -381,7 +482,7 @@ def _approved(
             continue
         claimed: Egress | Approval = yield Claim(call, approval, plan.decision)
         if isinstance(claimed, Egress):
-            source = _Source(claimed, keep=MAX_KEPT)
+            source = _Source(claimed, keep=MAX_KEPT, parts=call.operation.name == COMPLETE)
         else:
             approval = claimed
     return source, granted
@@ -406,13 +507,18 @@ def _decision(call: Call, approval: Approval, line: _Line, until: int) -> Genera
 class _Source:
     """Where the bytes of an answer come from: the provider, recorded up to ``keep`` bytes; or such a record."""
 
-    def __init__(self, egress: Egress | None, *, recorded: Answer | None = None, keep: int = 0) -> None:
+    def __init__(
+        self, egress: Egress | None, *, recorded: Answer | None = None, keep: int = 0, parts: bool = False
+    ) -> None:
+        """``parts``: the file of the egress is sent as an upload in parts."""
         self._egress = egress
+        self._parts = parts
         self._recorded = recorded
         self._keep = keep
         self._pieces: list[bytes] = []
         self._size = 0
         self._head: Head | None = None
+        self._ended = False
         self.complete = False
 
     @property
@@ -424,13 +530,20 @@ class _Source:
             self._pieces = [self._recorded.body]
             return Head(self._recorded.status, self._recorded.headers)
         assert self._egress is not None, "a source has an egress or a record"  # noqa: S101  our own two makers
-        head: Head = yield Send(self._egress)
-        self._head = head
-        return head
+        egress: Egress | Answer = self._egress
+        if self._parts:
+            egress = yield from sent_in_parts(self._egress)
+        if isinstance(egress, Answer):
+            self._pieces, self._ended = [egress.body], True
+            self._head = Head(egress.status, egress.headers)
+        else:
+            self._head = yield Send(egress)
+        return self._head
 
     def next(self) -> Generator[Effect, Any, bytes | None]:
         """The next bytes, or None at the end."""
-        if self._recorded is not None:
+        if self._recorded is not None or self._ended:
+            self.complete = not self._pieces
             return self._pieces.pop() if self._pieces else None
         chunk: bytes | None = yield NextChunk()
         self.complete = chunk is None
@@ -470,7 +583,7 @@ class _Exchange:
             return
         whole = value.get("response")
         if whole or not self.scopes:
-            self.scopes.update(operations.written(call.operation, whole or value, call.path_params))
+            self.scopes.update(scopes.written(call.operation, whole or value, call.path_params))
         if "output" in value or "item" in value or (type(whole) is dict and whole.get("output")):
             self.scopes.update(items.made(whole or value))
 

@@ -12,9 +12,9 @@ from urllib.parse import unquote
 
 from llmguard.config import Settings
 from llmguard.errors import RequestTooLarge
-from llmguard.model import Body, Call, Destination, Operation, Principal, hidden, new_id
+from llmguard.model import Body, Call, Destination, FormField, Operation, Principal, hidden, new_id
 from llmguard.payload import headers as header_rules
-from llmguard.payload import operations
+from llmguard.payload import multipart, operations
 from llmguard.store import wall_ms
 
 MARGIN = 5.0
@@ -32,13 +32,17 @@ UNKNOWN = Operation("unknown", "", "", "unknown")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What arrived: raw path below the API's root (percent-encoding kept), header pairs, content-decoded body."""
+    """What arrived: raw path below the API's root (percent-encoding kept), header pairs, content-decoded body.
+
+    ``form``: the fields of a multipart body, which are all there is of it.
+    """
 
     method: str
     path: str
     query: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    form: tuple[FormField, ...] = ()
 
     def __repr__(self) -> str:
         return f"Request({self.method}, {hidden(self.body)})"
@@ -51,6 +55,8 @@ def called(settings: Settings, request: Request, principal: Principal, destinati
     known = operations.find(request.method, request.path)
     operation, params = known or (UNKNOWN, ())
     kept = header_rules.outgoing(request.headers)
+    if request.form:
+        operation = operations.purposed(operation, multipart.value(request.form, "purpose"))
     now = wall_ms()
     return Call(
         id=new_id(now),
@@ -61,7 +67,7 @@ def called(settings: Settings, request: Request, principal: Principal, destinati
         path=request.path,
         query=request.query,
         headers=kept,
-        body=_body(request.body, header_rules.media_type(kept)),
+        body=_body(request, header_rules.media_type(kept)),
         account=account,
         received=now,
         path_params=tuple(params),
@@ -100,9 +106,10 @@ def _seconds(text: str) -> float | None:
     return value if value >= 0 else None  # NaN is not
 
 
-def _body(raw: bytes, media_type: str) -> Body:
-    if not raw:
+def _body(request: Request, media_type: str) -> Body:
+    if request.form:
+        return Body("form", b"", media_type, request.form)
+    if not request.body:
         return Body("empty", b"", media_type)
-    if media_type == "application/json" or media_type.endswith("+json"):
-        return Body("json", raw, media_type)
-    return Body("parts" if media_type == "multipart/form-data" else "spool", raw, media_type)
+    json = media_type == "application/json" or media_type.endswith("+json")
+    return Body("json" if json else "other", request.body, media_type)

@@ -39,7 +39,9 @@ MAX_TAG_LENGTH = 26
 class Keyring:
     """The four kinds of keys of one installation. ``open(folder)`` creates what is missing."""
 
-    def __init__(self, keys: Mapping[str, tuple[bytes, ...]]) -> None:
+    def __init__(self, keys: Mapping[str, tuple[bytes, ...]], folder: Path | None = None) -> None:
+        """``folder``: where they lie, if they do."""
+        self.folder = folder
         if set(keys) != set(KINDS) or not all(keys.values()):
             raise ConfigError(f"a keyring needs keys of the kinds {', '.join(KINDS)}")
         self._keys = {kind: tuple(values) for kind, values in keys.items()}
@@ -54,7 +56,7 @@ class Keyring:
         """Reads ``folder``/KIND.json; missing files are made (0600). Raises ConfigError."""
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # mkdir gives its mode to the last folder alone
         folder.mkdir(mode=0o700, exist_ok=True)
-        return cls({kind: _read_or_create(folder / f"{kind}.json") for kind in KINDS})
+        return cls({kind: _read_or_create(folder / f"{kind}.json") for kind in KINDS}, folder)
 
     def match(self, tenant: str) -> tuple[bytes, ...]:
         """What the tenant's match files are built and read under: of the newest tag key, then of older ones."""

@@ -40,11 +40,13 @@ from llmguard.model import (
     Decision,
     Egress,
     Hold,
+    Payload,
     Principal,
     Requirement,
     State,
     VaultEntry,
     Vote,
+    in_memory,
     new_id,
 )
 from llmguard.store import Transaction, placeholders
@@ -117,7 +119,7 @@ class Approvals:
         return self._granted(tx, approval) if approval.standing else approval
 
     def _store(self, tx: Transaction, approval: Approval, hold: Hold) -> None:
-        size = len(hold.egress.body) + len(hold.original)
+        size = sum(len(p) for p in (hold.egress.body, hold.original) if isinstance(p, bytes))
         self._room(tx, approval, size)
         record.seal(tx, self._vault, approval, hold, secrets.token_bytes(32))
         record.insert(tx, self._vault, approval, size)
@@ -477,7 +479,7 @@ class Approvals:
 
     def _carry_out(self, tx: Transaction, a: Approval) -> Approval:
         """An approved change takes effect in the unit of work of the vote that approved it; a review is done with."""
-        content = record.egress(tx, self._vault, a).body
+        content = in_memory(record.egress(tx, self._vault, a).body)
         a = record.transition(tx, self._vault, a, "EXECUTING", by="guard")
         try:
             if a.subject == "change":
@@ -616,13 +618,13 @@ class Approvals:
 
     def compared(self, tx: Transaction, tenant: str, content: Egress) -> tuple[bytes | None, bytes]:
         """What is in force of what a change is about, if there is such a thing, and what it would be."""
-        return changes.compared(tx, self._vault, tenant, changes.decode(content.body))
+        return changes.compared(tx, self._vault, tenant, changes.decode(in_memory(content.body)))
 
     def report(self, tx: Transaction, approval: Approval) -> Answer | None:
         """What an executed action says of itself, for those who may see it; a provider's answer is its caller's."""
         return record.answer(tx, self._vault, approval) if approval.subject == "action" else None
 
-    def payload(self, tx: Transaction, tenant: str, id_: str, *, by: Person) -> tuple[Egress, bytes]:
+    def payload(self, tx: Transaction, tenant: str, id_: str, *, by: Person) -> tuple[Egress, Payload]:
         """What would leave and what was written, raw. That somebody looked is in the log. Raises NotAllowed."""
         approval = record.load(tx, self._vault, tenant, id_)
         if not self.may_see(tx, approval, by):

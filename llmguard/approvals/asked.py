@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from llmguard.approvals import record
 from llmguard.errors import NotFound
-from llmguard.model import Approval, Principal
+from llmguard.model import Approval, Principal, in_memory
 from llmguard.store import Transaction
 from llmguard.vault import Vault
 
@@ -23,7 +23,7 @@ def own(tx: Transaction, vault: Vault, principal: Principal, id_: str) -> Approv
 
 def written(tx: Transaction, vault: Vault, principal: Principal, id_: str) -> bytes:
     """The request as it was written, before redaction. Raises NotFound if it was erased."""
-    return record.original(tx, vault, own(tx, vault, principal, id_))
+    return in_memory(record.original(tx, vault, own(tx, vault, principal, id_)))
 
 
 def waiting(tx: Transaction, vault: Vault, principal: Principal, operation: str) -> tuple[Approval, ...]:

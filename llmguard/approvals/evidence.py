@@ -146,8 +146,16 @@ def _continues(tx: Transaction, size: int) -> dict[str, Any] | None:
 def _payload(tx: Transaction, vault: Vault, approval: Approval) -> dict[str, Any]:
     """The frozen egress, from which its digest follows."""
     egress = record.egress(tx, vault, approval)
-    told = {"destination": egress.destination, "url": egress.url, "account": egress.account, "method": egress.method}
-    return {**told, "headers": [list(pair) for pair in egress.headers], "body": _base64(egress.body)}
+    told: dict[str, Any] = {
+        "destination": egress.destination,
+        "url": egress.url,
+        "account": egress.account,
+        "method": egress.method,
+    }
+    told["headers"] = [list(pair) for pair in egress.headers]
+    if isinstance(egress.body, bytes):
+        return {**told, "body": _base64(egress.body)}
+    return {**told, "body_digest": egress.body.digest, "bytes": len(egress.body)}  # too large to be told
 
 
 def _base64(raw: bytes) -> str:

@@ -18,14 +18,14 @@ from llmguard import audit
 from llmguard.approvals import record
 from llmguard.errors import LLMGuardError, NotFound
 from llmguard.identity import Person
-from llmguard.model import Approval, AuditEntry, Egress
+from llmguard.model import Approval, AuditEntry, Egress, Payload
 from llmguard.store import Transaction, calls
 from llmguard.store.calls import Kept
 from llmguard.vault import Vault, commitment
 
 Found = Mapping[tuple[str, str], int]
 """Findings by type and a digest of their value, and how often."""
-Find = Callable[[Approval, Egress, bytes], Found]
+Find = Callable[[Approval, Egress, Payload], Found]
 """What today's detectors find in the body of a held call."""
 Left = Literal["as_written", "redacted", "partly", "not_sent", "waiting", "joined", "unknown"]
 ALTERED = "ALTERED"
@@ -188,7 +188,7 @@ class Opened:
 
     approval: Approval
     egress: Egress
-    original: bytes
+    original: Payload
     known: Mapping[str, int]
     """Findings by type that were known to leave as written."""
 

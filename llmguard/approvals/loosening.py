@@ -12,7 +12,7 @@ from llmguard.approvals import changes, rules
 from llmguard.approvals.rules import PolicyChange
 from llmguard.approvals.states import WAITING
 from llmguard.facts import Facts
-from llmguard.model import Approval, Egress
+from llmguard.model import Approval, Egress, in_memory
 from llmguard.policy import Policy
 from llmguard.policy.loosening import compared
 from llmguard.store import Transaction, calls
@@ -27,7 +27,7 @@ def loosened(tx: Transaction, vault: Vault, approval: Approval, egress: Egress) 
     """Lines for whoever decides on a change of the policy; None where it is about something else, or is decided."""
     if approval.operation != "policy.change" or approval.subject != "change" or approval.state not in WAITING:
         return None
-    change = changes.decode(egress.body)
+    change = changes.decode(in_memory(egress.body))
     stored = rules.in_force(tx, vault, approval.tenant)
     if not isinstance(change, PolicyChange) or stored is None:
         return None

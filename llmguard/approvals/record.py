@@ -14,6 +14,7 @@ from dataclasses import asdict, fields, replace
 from typing import Any, cast
 
 from llmguard import audit
+from llmguard.approvals import contents
 from llmguard.approvals.states import WAITING, legal
 from llmguard.errors import Conflict, GuardUnavailable, NotFound
 from llmguard.model import (
@@ -23,6 +24,7 @@ from llmguard.model import (
     Decision,
     Egress,
     Hold,
+    Payload,
     Reason,
     Requirement,
     Risk,
@@ -342,11 +344,12 @@ def cast_vote(tx: Transaction, vault: Vault, approval: Approval, vote: Vote) -> 
 
 def seal(tx: Transaction, vault: Vault, approval: Approval, hold: Hold, salt: bytes) -> None:
     """Stores what leaves, what was written, why, and the salt of their commitments, sealed to this approval."""
-    contents = (_pack(hold.egress), hold.original, hold.justification.encode(), salt)
+    contents.keep(tx, approval.tenant, approval.id, hold.egress.body, hold.original)
+    packed = (_pack(hold.egress), contents.pack(hold.original), hold.justification.encode(), salt)
     purposes = ("egress", "original", "justification", "salt")
     sealed = [
         vault.seal(approval.tenant, purpose, approval.id, content)
-        for purpose, content in zip(purposes, contents, strict=True)
+        for purpose, content in zip(purposes, packed, strict=True)
     ]
     columns = ", ".join(("tenant", "id", *purposes))
     tx.run(
@@ -374,7 +377,7 @@ def proposal(tx: Transaction, vault: Vault, approval: Approval) -> bytes | None:
 
 def egress(tx: Transaction, vault: Vault, approval: Approval) -> Egress:
     """What leaves, as it was approved. Raises GuardUnavailable if it is not that any more, NotFound if erased."""
-    content = _unpack(_unsealed(tx, vault, approval, "egress"))
+    content = _unpack(vault, approval.tenant, _unsealed(tx, vault, approval, "egress"))
     if content.digest() != approval.egress_digest:
         raise GuardUnavailable("the sealed egress is not the approved one: nothing is sent; ask for a new approval")
     return content
@@ -385,9 +388,9 @@ def justification(tx: Transaction, vault: Vault, approval: Approval) -> str:
     return _unsealed(tx, vault, approval, "justification").decode()
 
 
-def original(tx: Transaction, vault: Vault, approval: Approval) -> bytes:
+def original(tx: Transaction, vault: Vault, approval: Approval) -> Payload:
     """What was written, before redaction."""
-    return _unsealed(tx, vault, approval, "original")
+    return contents.unpack(vault, approval.tenant, _unsealed(tx, vault, approval, "original"))
 
 
 def salt(tx: Transaction, vault: Vault, approval: Approval) -> bytes:
@@ -410,14 +413,14 @@ def _unsealed(tx: Transaction, vault: Vault, approval: Approval, purpose: str) -
 
 def _pack(egress: Egress) -> bytes:
     head = [egress.destination, egress.url, egress.account, egress.method, [list(h) for h in egress.headers]]
-    return json.dumps(head).encode() + b"\n" + egress.body
+    return json.dumps(head).encode() + b"\n" + contents.pack(egress.body)
 
 
-def _unpack(content: bytes) -> Egress:
+def _unpack(vault: Vault, tenant: str, content: bytes) -> Egress:
     head, _, body = content.partition(b"\n")
     destination, url, account, method, headers = json.loads(head)
     pairs = tuple((cast(str, k), cast(str, v)) for k, v in headers)
-    return Egress(destination, url, account, method, pairs, body)
+    return Egress(destination, url, account, method, pairs, contents.unpack(vault, tenant, body))
 
 
 def keep_answer(tx: Transaction, vault: Vault, approval: Approval, answer: Answer, until: int) -> None:

@@ -17,7 +17,7 @@ from llmguard.approvals.loosening import loosened
 from llmguard.approvals.states import WAITING
 from llmguard.errors import GuardUnavailable, NotFound
 from llmguard.identity import Person
-from llmguard.model import Approval, Egress
+from llmguard.model import Approval, Egress, Payload, window
 from llmguard.store import Transaction
 from llmguard.vault import Vault
 
@@ -27,6 +27,9 @@ MAX_COMPARED = 256 * 1024
 """Bytes of each body that are compared."""
 SHOWN = 256 * 1024
 """Bytes of a body that are shown where no part of it was asked for."""
+
+SPOOLED = 1024 * 1024
+"""Bytes of an upload that are shown at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,16 +155,17 @@ def _changes(tx: Transaction, approvals: Approvals, approval: Approval, egress: 
     return difference(before.body, egress.body)
 
 
-def difference(before: bytes, after: bytes) -> list[str]:
+def difference(before: Payload, after: Payload) -> list[str]:
     """Lines of a unified diff of the beginnings. JSON is compared member by member, however it was written."""
     return list(difflib.unified_diff(_lines(before), _lines(after), "before", "now", lineterm="", n=2))[:MAX_LINES]
 
 
-def _lines(body: bytes) -> list[str]:
-    shown = body[:MAX_COMPARED].decode(errors="replace")
+def _lines(body: Payload) -> list[str]:
+    begun = window(body, 0, MAX_COMPARED)
+    shown = begun.decode(errors="replace")
     if len(body) <= MAX_COMPARED:
         with suppress(ValueError, RecursionError):
-            shown = json.dumps(json.loads(body), indent=2, ensure_ascii=False, sort_keys=True)
+            shown = json.dumps(json.loads(begun), indent=2, ensure_ascii=False, sort_keys=True)
     return shown.splitlines()[:MAX_LINES]
 
 
@@ -179,8 +183,13 @@ def leaving(egress: Egress, part: Part = WHOLE) -> dict[str, Any]:
     }
 
 
-def text(content: bytes, part: Part = WHOLE) -> dict[str, Any]:
+def text(content: Payload, part: Part = WHOLE) -> dict[str, Any]:
     """A part of bytes in JSON: as text where it is UTF-8, else as base64. It begins and ends with a whole character."""
+    if not isinstance(content, bytes):
+        length = SPOOLED if part.length is None else min(part.length, SPOOLED)
+        low = min(part.offset, len(content))
+        told = text(window(content, low, low + length))
+        return {**told, "offset": low + told["offset"], "total": len(content)}
     end = len(content) if part.length is None else min(len(content), part.offset + part.length)
     start = min(part.offset, end)
     piece = memoryview(content)[start:end] if (start, end) != (0, len(content)) else content

@@ -312,9 +312,33 @@ class _Check:
             return
         told = dict(self._document["payload"])
         told["headers"] = tuple((name, value) for name, value in told["headers"])
-        told["body"] = base64.b64decode(told["body"], validate=True)
+        told["body"] = _told(told)
         if Egress(**told).digest() != self._document["approval"]["digest"]:
             raise _Wrong("payload: it is not what approval.digest names.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
+    """A body that is too large to be told: its digest is."""
+
+    digest: str
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def pieces(self, start: int = 0) -> Iterator[bytes]:
+        raise _Wrong("payload: this body is not told.")
+
+
+def _told(payload: dict[str, Any]) -> bytes | _Elsewhere:
+    """Takes the body out of a payload."""
+    if "body_digest" not in payload:
+        return base64.b64decode(payload["body"], validate=True)
+    digest, size = payload.pop("body_digest"), payload.pop("bytes")
+    if type(digest) is not str or type(size) is not int:
+        raise _Wrong("payload: body_digest is text, bytes a number.")
+    return _Elsewhere(digest, size)
 
 
 def _proven(place: str, told: Mapping[str, Any], head: Head) -> _Entry:

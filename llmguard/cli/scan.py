@@ -62,7 +62,8 @@ def scan(  # noqa: PLR0913  one an option
     rules = ignore.NOTHING if no_ignore else _ignore(ignore_file)
     tally: Counter[str] = Counter()
     every: list[tuple[str, str, Finding]] = []
-    for source in _read(paths, rules, tally):
+    unread: list[str] = []
+    for source in _read(paths, rules, tally, unread):
         found = [
             f for f in scanner.scan((TextPart(source.text, source.name),))[0] if not category or f.category in category
         ]
@@ -76,6 +77,8 @@ def scan(  # noqa: PLR0913  one an option
     if form == "sarif":
         click.echo(json.dumps(sarif.document(every, {d.id: d for d in scanner.engine.detectors}), indent=1))
     _sum_up(tally)
+    if unread:
+        raise UnscannableRequest("; ".join(unread))
     sys.exit(1 if tally["found"] else 0)
 
 
@@ -93,8 +96,10 @@ def _ignore(path: Path | None) -> ignore.Ignore:
     return ignore.read(path) if path else ignore.read(here) if here.is_file() else ignore.NOTHING
 
 
-def _read(paths: tuple[Path, ...], rules: ignore.Ignore, tally: Counter[str]) -> Iterator[sources.Source]:
-    """Every text; a bar on a terminal where there are many."""
+def _read(
+    paths: tuple[Path, ...], rules: ignore.Ignore, tally: Counter[str], unread: list[str]
+) -> Iterator[sources.Source]:
+    """Every text; a bar on a terminal where there are many. ``unread``: why files that were named gave none."""
     if not paths:
         yield sources.standard_input()
         return
@@ -103,7 +108,11 @@ def _read(paths: tuple[Path, ...], rules: ignore.Ignore, tally: Counter[str]) ->
         if named and rules.skips(path):
             tally["files that .llmguardignore names"] += 1
             continue
-        source = sources.read(path, named)
+        try:
+            source = sources.read(path, named)
+        except UnscannableRequest as e:  # the others are looked at all the same, and what they hold is told
+            unread.append(e.message)
+            continue
         if source.skipped:
             tally[f"files: {source.skipped}"] += 1
         else:

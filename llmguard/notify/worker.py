@@ -16,7 +16,7 @@ from llmguard import audit
 from llmguard.approvals import Approvals
 from llmguard.channels import CALLS, Channel
 from llmguard.errors import GuardUnavailable, LLMGuardError, NotFound
-from llmguard.model import Approval, AuditEntry, new_id
+from llmguard.model import Approval, AuditEntry, new_id, window
 from llmguard.notify import deliveries
 from llmguard.notify.card import card
 from llmguard.notify.deliveries import URGENT, Delivery
@@ -36,6 +36,8 @@ from llmguard.vault import Vault
 
 log = logging.getLogger("llmguard")
 T = TypeVar("T")
+EXCERPTED = 256 * 1024
+"""Bytes of what leaves that an excerpt is made from."""
 PERIOD = 0.5
 """Seconds between looks."""
 TIDY = 3600.0
@@ -201,7 +203,7 @@ class Worker:
 
     def _leaves(self, tx: Transaction, approval: Approval) -> bytes:
         try:
-            return self._approvals.egress(tx, approval).body
+            return window(self._approvals.egress(tx, approval).body, 0, EXCERPTED)
         except NotFound:
             return b""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from llmguard.errors import RequestTooLarge, UnscannableRequest, UpstreamError
@@ -99,6 +99,38 @@ def of_request(body: bytes, headers: Iterable[tuple[str, str]], limit: int) -> b
         raise UnscannableRequest("the compressed body is damaged, is cut, or has more behind its end") from None
     except TooLong:
         raise RequestTooLarge(f"the body is larger than max_json_bytes ({limit}) when decompressed") from None
+
+
+def of_upload(headers: Iterable[tuple[str, str]]) -> Decoder | None:
+    """What takes the coding off a request that is read in pieces. Raises UnscannableRequest."""
+    try:
+        coding = named(value for name, value in headers if name == "content-encoding")
+    except UnknownCoding as e:
+        raise UnscannableRequest(str(e)) from None
+    return Decoder(coding) if coding else None
+
+
+def unpacked(decoder: Decoder | None, piece: bytes) -> Iterator[bytes]:
+    """What is in a piece of a request, in bounded pieces; whoever takes them bounds how many. Raises
+    UnscannableRequest."""
+    if decoder is None:
+        yield piece
+        return
+    try:
+        decoder.feed(piece)
+        while plain := decoder.next():
+            yield plain
+    except Damaged:
+        raise UnscannableRequest("the compressed body is damaged") from None
+
+
+def ended(decoder: Decoder | None) -> None:
+    """Nothing more comes. Raises UnscannableRequest for a body that is cut."""
+    try:
+        if decoder is not None:
+            decoder.finish()
+    except Damaged:
+        raise UnscannableRequest("the compressed body is damaged, is cut, or has more behind its end") from None
 
 
 def of_answer(headers: Iterable[tuple[str, str]]) -> Decoder | None:

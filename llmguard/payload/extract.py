@@ -19,8 +19,8 @@ from typing import Any
 from urllib.parse import unquote, unquote_plus
 
 from llmguard.errors import RequestTooLarge, UnscannableRequest
-from llmguard.model import Call, Finding, Origin, Place, TextPart
-from llmguard.payload import limits, slots, tokens, wrapped
+from llmguard.model import Call, Finding, Operation, Origin, Place, TextPart
+from llmguard.payload import limits, multipart, slots, tokens, wrapped
 from llmguard.payload.json import Document, Number, parse
 
 MAX_PARTS = 200_000
@@ -97,6 +97,10 @@ class Extract:
         strings = {number: text for number, text in edits.items() if number >= 0}
         return self._ways.documents[()].splice(strings, {-1 - n: text for n, text in edits.items() if n < 0})
 
+    def literals(self, texts: Mapping[int, str]) -> dict[int, str]:
+        """The new texts of the body's own strings, by number, with the parts of these indices replaced."""
+        return self._ways.literals(texts)
+
     def misfits(self, texts: Mapping[int, str]) -> frozenset[int]:
         """Of these edits, those that would leave a string longer, or otherwise than its slot takes it."""
         ways = self._ways
@@ -158,18 +162,47 @@ class _Ways:
 
 
 def extract(call: Call) -> Extract:
-    """Raises UnscannableRequest for a body that cannot be looked through exactly, RequestTooLarge for too many."""
+    """What a call says: its envelope, and its body; of a form, the plain fields and the names of files.
+
+    Raises UnscannableRequest for a body that cannot be looked through exactly, RequestTooLarge for too many.
+    """
     body = call.body
-    walk = _Walk(call)
+    walk = _Walk(call.method, call.operation.path, dict(call.path_params).get("deployment"))
     document = None
-    if body.kind == "json":
-        document = parse(body.raw)
+    if body.kind in ("json", "form"):
+        document = parse(multipart.document(body.fields) if body.kind == "form" else body.raw)
         walk.document(document, (), "", "user")
     elif body.kind != "empty":
-        raise UnscannableRequest("multipart uploads are not supported yet and are refused; send the data as JSON")
+        raise UnscannableRequest("a body of this content type is not understood; send JSON or multipart/form-data")
     walk.parts.extend(_envelope(call))
-    return Extract(tuple(walk.parts), body.raw, document, tuple(sorted(walk.unscanned)), walk.ways)
+    return Extract(
+        tuple(walk.parts), document.raw if document else body.raw, document, tuple(sorted(walk.unscanned)), walk.ways
+    )
 
+
+def extract_line(document: Document, shape: Shape) -> Extract:
+    """What stands in one line of a file: the same walk, with what the line's kind says of its keys.
+
+    Raises RequestTooLarge for too many parts.
+    """
+    body = shape.operation
+    walk = _Walk(body.method, body.path, None) if body else _Walk("", "", None)
+    walk.line(document, shape)
+    return Extract(tuple(walk.parts), document.raw, document, tuple(sorted(walk.unscanned)), walk.ways)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the keys of a line's object are: ``known`` ones are walked as the API's own, from their origin; under all
+    others the writer of the file chose the keys. What stands under ``body`` is the body of a call of ``operation``.
+    """
+
+    known: Mapping[str, Origin]
+    operation: Operation | None = None
+
+
+PLAIN = Shape({})
+"""A line of which nothing is known."""
 
 # --------------------------------------------------------------------------- path, query, headers
 
@@ -209,16 +242,30 @@ def _outside(text: str, address: str, place: Place, label: str = "") -> TextPart
 class _Walk:
     """The walk over one body. Strings are numbered as they are met, per document."""
 
-    __slots__ = ("_chain", "_chains", "_lists", "_model", "_next", "_special", "_watched", "parts", "unscanned", "ways")
+    __slots__ = (
+        "_chain",
+        "_chains",
+        "_limited",
+        "_lists",
+        "_model",
+        "_next",
+        "_special",
+        "_watched",
+        "parts",
+        "unscanned",
+        "ways",
+    )
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, method: str, path: str, model: str | None) -> None:
+        """``path``: the operation's template. ``model``: the one that the path names, if any."""
         self.parts: list[TextPart] = []
         self.unscanned: set[str] = set()
-        known, self._special = _known(call.method, call.operation.path)
+        known, self._special = _known(method, path)
         self.ways = _Ways({}, {}, {}, {}, [], known)
         self._chains = self.ways.chains
         self._watched = known.watched
-        self._model: Any = dict(call.path_params).get("deployment") if call.path_params else None
+        self._limited = bool(method)
+        self._model: Any = model
         self._chain: Chain = ()
         self._next = 0
         self._lists = 0
@@ -231,6 +278,25 @@ class _Walk:
             self._model = document.value.get("model", self._model)
         self._value(document.value, address, "", "", origin, bool(chain))
         self._chain, self._next, self._lists = outer
+
+    def line(self, document: Document, shape: Shape) -> None:
+        """A line of a file. The body of a call keeps the addresses that it has in a call: its limits are found by them."""
+        self.ways.documents[()] = document
+        value = document.value
+        if type(value) is not dict:
+            self._value(value, "", "", "", "user", True)
+            return
+        for key, child in value.items():
+            number = self._next
+            self._next = number + 1
+            if key == "body" and shape.operation is not None:
+                self._model = child.get("model") if type(child) is dict else None
+                self._value(child, "", "", "", "user", False)
+                continue
+            if key not in slots.KEYS:
+                self._part(TextPart(key, f"/{_escaped(key)}", "user", "", "key"), number)
+            origin = shape.known.get(key)
+            self._value(child, f"/{_escaped(key)}", key, "", origin or "user", origin is None)
 
     def _value(self, value: Any, address: str, key: str, parent: str, origin: Origin, free: bool) -> None:
         """``key`` is the nearest object key above, ``parent`` the one above that; ``free``: the caller's own keys."""
@@ -248,7 +314,7 @@ class _Walk:
         if not free:
             origin = _item_origin(value, parent, origin)
             parent = self._kind(value, parent)
-        limited = free and parent in _MAPS and not self._chain
+        limited = free and parent in _MAPS and not self._chain and self._limited
         for key, child in value.items():
             number = self._next
             self._next = number + 1
@@ -321,7 +387,7 @@ class _Walk:
 
     def _near(self, text: str, key: str, parent: str) -> bool:
         """Whether an edit could make a string of the body itself too long, or otherwise unfit."""
-        return not self._chain and (parent in _MAPS or len(text) >= self._watched.get(key, _NEVER))
+        return self._limited and not self._chain and (parent in _MAPS or len(text) >= self._watched.get(key, _NEVER))
 
     def _opened(self, text: str, key: str, parent: str) -> wrapped.Wrapped | None:
         if text[:5].lower() == "data:":

@@ -80,6 +80,11 @@ def _kept(pairs: Iterable[tuple[str, str]], dropped: frozenset[str], prefixes: t
     return tuple((n, v) for n, v in lowered if n not in dropped and n not in named and not n.startswith(prefixes))
 
 
+def typed(pairs: Pairs, value: str) -> Pairs:
+    """The same with another content type."""
+    return (*(pair for pair in pairs if pair[0] != "content-type"), ("content-type", value))
+
+
 def media_type(pairs: Iterable[tuple[str, str]]) -> str:
     """``application/json`` of ``Content-Type: application/json; charset=utf-8``; empty if absent."""
     for name, value in pairs:

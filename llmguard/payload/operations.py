@@ -8,13 +8,12 @@ neither is anything that the table does not name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
 from llmguard.model import Kind, Operation
-from llmguard.payload.json import Document
 
 BodyKind = Literal["none", "json", "multipart", "other"]
 Params = tuple[tuple[str, str], ...]
@@ -60,7 +59,21 @@ _CONTINUED: Scopes = (
     ("conversation", "body:/conversation"),
     ("conversation", "body:/conversation/id"),
 )
-_BATCH_FILES: Scopes = (("batch", "/id"), ("file", "/output_file_id"), ("file", "/error_file_id"))
+_BATCH_LINKS: Scopes = (
+    ("batch:/id", "call"),
+    ("batch:/id", "file:/input_file_id"),
+    ("file:/output_file_id", "batch:/id"),
+    ("file:/error_file_id", "batch:/id"),
+)
+_EVAL: Scopes = (("eval", "path:eval_id"),)
+_RUN: Scopes = (("eval_run", "path:run_id"), ("eval", "path:eval_id"))
+_RUN_LINKS: Scopes = (
+    ("eval_run:/id", "call"),
+    ("eval_run:/id", "eval:/eval_id"),
+    ("eval_run:/id", "file:/data_source/source/id"),
+)
+_CONTAINER: Scopes = (("container", "path:container_id"),)
+_STORE: Scopes = (("vector_store", "path:vector_store_id"),)
 
 
 def _inference() -> list[Operation]:
@@ -96,12 +109,19 @@ def _inference() -> list[Operation]:
             "/batches",
             "batches.create",
             kind,
-            grant_reads=(("file", "body:/input_file_id"),),
-            grant_writes=_BATCH_FILES,
+            grant_links=_BATCH_LINKS,
         ),
-        _op("GET", "/batches", "batches.list", kind),
-        _op("GET", "/batches/{batch_id}", "batches.get", kind, grant_reads=_BATCH, grant_writes=_BATCH_FILES),
-        _op("POST", "/batches/{batch_id}/cancel", "batches.cancel", kind, "none", grant_reads=_BATCH),
+        _op("GET", "/batches", "batches.list", kind, grant_links=_BATCH_LINKS),
+        _op("GET", "/batches/{batch_id}", "batches.get", kind, grant_reads=_BATCH, grant_links=_BATCH_LINKS),
+        _op(
+            "POST",
+            "/batches/{batch_id}/cancel",
+            "batches.cancel",
+            kind,
+            "none",
+            grant_reads=_BATCH,
+            grant_links=_BATCH_LINKS,
+        ),
     ]
 
 
@@ -159,42 +179,59 @@ def _threads() -> list[Operation]:
 
 def _files() -> list[Operation]:
     kind: Kind = "stored"
-    store, batch = "/vector_stores/{vector_store_id}", "/vector_stores/{vector_store_id}/file_batches/{batch_id}"
-    created: Scopes = (("file", "/id"),)
+    upload = "/uploads/{upload_id}"
+    sent: Scopes = (("upload:path:upload_id", "call"),)
+    finished: Scopes = (*sent, ("file:/file/id", "upload:path:upload_id"))
     return [
-        _op("GET", "/files", "files.list", kind),
-        _op("POST", "/files", "files.create", kind, "multipart", grant_writes=created),
+        _op("GET", "/files", "files.list", kind, grant_reads=(("file", "answer:/id"),)),
+        _op("POST", "/files", "files.create", kind, "multipart", grant_links=(("file:/id", "call"),)),
         _op("GET", "/files/{file_id}", "files.get", kind, grant_reads=_FILE),
         _op("DELETE", "/files/{file_id}", "files.delete", kind),
         _op("GET", "/files/{file_id}/content", "files.content", kind, grant_reads=_FILE),
-        _op("POST", "/uploads", "uploads.create", kind),
-        _op("POST", "/uploads/{upload_id}/parts", "uploads.parts.create", kind, "multipart"),
-        _op("POST", "/uploads/{upload_id}/complete", "uploads.complete", kind, grant_writes=(("file", "/file/id"),)),
-        _op("POST", "/uploads/{upload_id}/cancel", "uploads.cancel", kind, "none"),
-        *_crud("/vector_stores", "vector_store_id", "vector_stores", kind),
-        _op("POST", f"{store}/search", "vector_stores.search", kind),
-        *_crud(f"{store}/files", "file_id", "vector_stores.files", kind),
-        _op("GET", f"{store}/files/{{file_id}}/content", "vector_stores.files.content", kind, grant_reads=_FILE),
-        _op("POST", f"{store}/file_batches", "vector_stores.file_batches.create", kind),
-        _op("GET", batch, "vector_stores.file_batches.get", kind),
-        _op("POST", f"{batch}/cancel", "vector_stores.file_batches.cancel", kind, "none"),
-        _op("GET", f"{batch}/files", "vector_stores.file_batches.files", kind),
+        _op("POST", "/uploads", "uploads.create", kind, grant_links=(("upload:/id", "call"),)),
+        _op("POST", f"{upload}/parts", "uploads.parts.create", kind, "multipart", grant_links=sent),
+        _op("POST", f"{upload}/complete", "uploads.complete", kind, grant_links=finished),
+        _op("POST", f"{upload}/cancel", "uploads.cancel", kind, "none"),
+        *_vector_stores(),
+    ]
+
+
+def _vector_stores() -> list[Operation]:
+    kind: Kind = "stored"
+    root = "/vector_stores"
+    store, files = f"{root}/{{vector_store_id}}", f"{root}/{{vector_store_id}}/files"
+    file, batch = f"{files}/{{file_id}}", f"{store}/file_batches/{{batch_id}}"
+    made: dict[str, Any] = {"grant_links": (("vector_store:/id", "call"),)}
+    both: dict[str, Any] = {"grant_reads": _STORE, "grant_links": (("vector_store:path:vector_store_id", "call"),)}
+    read: dict[str, Any] = {"grant_reads": _STORE}
+    found = (*_STORE, ("file", "answer:/file_id"))
+    return [
+        _op("GET", root, "vector_stores.list", kind, grant_reads=(("vector_store", "answer:/id"),)),
+        _op("POST", root, "vector_stores.create", kind, **made),
+        _op("GET", store, "vector_stores.get", kind, **read),
+        _op("POST", store, "vector_stores.update", kind, **both),
+        _op("DELETE", store, "vector_stores.delete", kind),
+        _op("POST", f"{store}/search", "vector_stores.search", kind, grant_reads=found),
+        _op("GET", files, "vector_stores.files.list", kind, **read),
+        _op("POST", files, "vector_stores.files.create", kind, **both),
+        _op("GET", file, "vector_stores.files.get", kind, **read),
+        _op("POST", file, "vector_stores.files.update", kind, **both),
+        _op("DELETE", file, "vector_stores.files.delete", kind),
+        _op("GET", f"{file}/content", "vector_stores.files.content", kind, grant_reads=(*_FILE, *_STORE)),
+        _op("POST", f"{store}/file_batches", "vector_stores.file_batches.create", kind, **both),
+        _op("GET", batch, "vector_stores.file_batches.get", kind, **read),
+        _op("POST", f"{batch}/cancel", "vector_stores.file_batches.cancel", kind, "none", **read),
+        _op("GET", f"{batch}/files", "vector_stores.file_batches.files", kind, **read),
     ]
 
 
 def _workshop() -> list[Operation]:
     """What runs, keeps or judges material at the provider: containers, evals, skills, videos, voices."""
     kind: Kind = "stored"
-    run, skill = "/evals/{eval_id}/runs/{run_id}", "/skills/{skill_id}"
+    skill = "/skills/{skill_id}"
     return [
-        *_crud("/containers", "container_id", "containers", kind, "list create get delete"),
-        *_crud("/containers/{container_id}/files", "file_id", "containers.files", kind, "list create get delete"),
-        _op("GET", "/containers/{container_id}/files/{file_id}/content", "containers.files.content", kind),
-        *_crud("/evals", "eval_id", "evals", kind),
-        *_crud("/evals/{eval_id}/runs", "run_id", "evals.runs", kind, "list create get delete"),
-        _op("POST", run, "evals.runs.cancel", kind, "none"),
-        _op("GET", f"{run}/output_items", "evals.runs.output_items.list", kind),
-        _op("GET", f"{run}/output_items/{{output_item_id}}", "evals.runs.output_items.get", kind),
+        *_containers(),
+        *_evals(),
         *_crud("/skills", "skill_id", "skills", kind),
         _op("GET", f"{skill}/content", "skills.content", kind),
         *_crud(f"{skill}/versions", "version", "skills.versions", kind, "list create get delete"),
@@ -208,6 +245,50 @@ def _workshop() -> list[Operation]:
         *_crud("/audio/voice_consents", "consent_id", "audio.voice_consents", kind, "list get update delete"),
         *_crud("/chatkit/threads", "thread_id", "chatkit.threads", kind, "list get delete"),
         _op("GET", "/chatkit/threads/{thread_id}/items", "chatkit.threads.items", kind),
+    ]
+
+
+def _containers() -> list[Operation]:
+    kind: Kind = "stored"
+    root, files = "/containers", "/containers/{container_id}/files"
+    container, file = f"{root}/{{container_id}}", f"{files}/{{file_id}}"
+    read: dict[str, Any] = {"grant_reads": _CONTAINER}
+    made: Scopes = (("container:/id", "call"), ("container:/id", "file:body:/file_ids/*"))
+    added: Scopes = (
+        ("container:path:container_id", "call"),
+        ("container:path:container_id", "file:body:/file_id"),
+    )
+    return [
+        _op("GET", root, "containers.list", kind, grant_reads=(("container", "answer:/id"),)),
+        _op("POST", root, "containers.create", kind, grant_links=made),
+        _op("GET", container, "containers.get", kind, **read),
+        _op("DELETE", container, "containers.delete", kind),
+        _op("GET", files, "containers.files.list", kind, **read),
+        _op("POST", files, "containers.files.create", kind, **read, grant_links=added),
+        _op("GET", file, "containers.files.get", kind, **read),
+        _op("DELETE", file, "containers.files.delete", kind),
+        _op("GET", f"{file}/content", "containers.files.content", kind, **read),
+    ]
+
+
+def _evals() -> list[Operation]:
+    kind: Kind = "stored"
+    root, eval_ = "/evals", "/evals/{eval_id}"
+    runs, run = f"{eval_}/runs", f"{eval_}/runs/{{run_id}}"
+    eval_links: Scopes = (("eval:/id", "call"),)
+    return [
+        _op("GET", root, "evals.list", kind, grant_reads=(("eval", "answer:/id"),)),
+        _op("POST", root, "evals.create", kind, grant_links=eval_links),
+        _op("GET", eval_, "evals.get", kind, grant_reads=_EVAL),
+        _op("POST", eval_, "evals.update", kind, grant_reads=_EVAL, grant_links=eval_links),
+        _op("DELETE", eval_, "evals.delete", kind),
+        _op("GET", runs, "evals.runs.list", kind, grant_reads=_EVAL, grant_links=_RUN_LINKS),
+        _op("POST", runs, "evals.runs.create", kind, grant_reads=_EVAL, grant_links=_RUN_LINKS),
+        _op("GET", run, "evals.runs.get", kind, grant_reads=_RUN, grant_links=_RUN_LINKS),
+        _op("DELETE", run, "evals.runs.delete", kind),
+        _op("POST", run, "evals.runs.cancel", kind, "none", grant_reads=_RUN),
+        _op("GET", f"{run}/output_items", "evals.runs.output_items.list", kind, grant_reads=_RUN),
+        _op("GET", f"{run}/output_items/{{output_item_id}}", "evals.runs.output_items.get", kind, grant_reads=_RUN),
     ]
 
 
@@ -336,6 +417,9 @@ def _tree() -> _Node:
 
 
 _TREE = _tree()
+COMPLETE = "uploads.complete"
+UPLOADS = frozenset(("uploads.create", "uploads.parts.create", COMPLETE, "uploads.cancel"))
+"""Steps of an upload in parts, which the guard answers itself until the file is whole."""
 
 
 def find(method: str, path: str) -> tuple[Operation, Params] | None:
@@ -363,25 +447,7 @@ def _plain(segment: str) -> bool:
     return not _BAD_DECODED.search(decoded) and bool(decoded.strip(b". "))
 
 
-def references(operation: Operation, document: Document | None, params: Params = ()) -> tuple[str, ...]:
-    """The scopes whose placeholders the answer may restore: ``response:resp_1``. What is no string is left out."""
-    return tuple(_scopes(operation.grant_reads, document.value if document else None, params))
-
-
-def written(operation: Operation, answer: Any, params: Params = ()) -> tuple[str, ...]:
-    """The scopes under which what was sent can be restored later, from the parsed answer and the path."""
-    return tuple(_scopes(operation.grant_writes, answer, params))
-
-
-def _scopes(rows: Scopes, value: Any, params: Params) -> Iterator[str]:
-    for scope, source in rows:
-        kind, _, name = source.rpartition(":")
-        found = dict(params).get(name) if kind == "path" else _pointed(value, name)
-        if type(found) is str and found:
-            yield f"{scope}:{found}"
-
-
-def _pointed(value: Any, pointer: str) -> Any:
-    for key in pointer.split("/")[1:]:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
+def purposed(operation: Operation, purpose: str) -> Operation:
+    """What becomes of a file depends on what it is uploaded for: training, the requests of a batch, or storage."""
+    kinds: dict[str, Kind] = {"fine-tune": "training", "batch": "inference"}
+    return replace(operation, kind=kinds.get(purpose, operation.kind)) if operation.kind == "stored" else operation

@@ -49,6 +49,11 @@ def encoded(encoding: str, text: str) -> str:
     return json.dumps(ids)
 
 
+def counted(text: str, encoding: str) -> int:
+    """How many tokens a text has in an encoding."""
+    return len(_codec(encoding).encode_ordinary(text))
+
+
 @cache
 def _codec(encoding: str) -> Any:
     import bpe_openai

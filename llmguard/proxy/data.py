@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing
 from typing import Any
 
@@ -30,7 +30,7 @@ from llmguard.errors import (
 from llmguard.guard import Guard
 from llmguard.identity import tokens
 from llmguard.identity.jose import KeyWanted
-from llmguard.model import Principal
+from llmguard.model import FormField, Principal
 from llmguard.payload import coding
 from llmguard.payload import headers as header_rules
 from llmguard.payload.headers import Pairs
@@ -89,10 +89,38 @@ class DataPlane:
             return
         principal, credential = await self._authenticated(first)
         path = _below_the_root(path, self._guard.settings.azure)
-        body = await _read(receive, headers, self._guard.settings.max_json_bytes)
         query = scope["query_string"].decode("latin-1")
-        request = Request(scope["method"], path, query, headers, body)
-        await self._forward(request, principal, credential, receive, answer)
+        if header_rules.media_type(headers) == "multipart/form-data":
+            fields = await self._read_form(receive, headers, first["content-type"], principal.tenant)
+            request = Request(scope["method"], path, query, headers, b"", fields)
+        else:
+            body = await _read(receive, headers, self._guard.settings.max_json_bytes)
+            request = Request(scope["method"], path, query, headers, body)
+        try:
+            await self._forward(request, principal, credential, receive, answer)
+        finally:
+            self._guard.transfers.release(request.form)
+
+    async def _read_form(
+        self, receive: Receive, headers: Pairs, content_type: str, tenant: str
+    ) -> tuple[FormField, ...]:
+        """A multipart body, its files into the spool. Raises UnscannableRequest, RequestTooLarge, GuardUnavailable."""
+        limit = self._guard.settings.max_upload_bytes + coding.PIECE
+        declared = dict(headers).get("content-length", "")
+        if declared.isdigit() and int(declared) > limit:
+            raise RequestTooLarge(f"the body is larger than max_upload_bytes ({self._guard.settings.max_upload_bytes})")
+        reader = self._guard.transfers.reader(tenant, content_type)
+        decoder = coding.of_upload(headers)
+        try:
+            async for piece in _received(receive):
+                for plain in coding.unpacked(decoder, piece):
+                    reader.feed(plain)
+            coding.ended(decoder)
+            return reader.finish()
+        except BaseException:
+            reader.abort()
+            self._guard.transfers.release(reader.fields)
+            raise
 
     def _gate(self, headers: dict[str, str]) -> None:
         host = headers.get("host", "")
@@ -211,6 +239,18 @@ def _below_the_root(path: str, azure: bool) -> str:
     return path.removeprefix(AZURE_ROOT)
 
 
+async def _received(receive: Receive) -> AsyncIterator[bytes]:
+    """The pieces of a body as they arrive. Raises _HungUp."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _HungUp
+        if piece := message.get("body", b""):
+            yield piece
+        if not message.get("more_body"):
+            return
+
+
 async def _read(receive: Receive, headers: Pairs, limit: int) -> bytes:
     """The whole body, content-decoded. Raises RequestTooLarge, UnscannableRequest."""
     declared = dict(headers).get("content-length", "")
@@ -218,16 +258,12 @@ async def _read(receive: Receive, headers: Pairs, limit: int) -> bytes:
         raise RequestTooLarge(f"the body is larger than max_json_bytes ({limit})")
     pieces: list[bytes] = []
     size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _HungUp
-        pieces.append(message.get("body", b""))
-        size += len(pieces[-1])
+    async for piece in _received(receive):
+        pieces.append(piece)
+        size += len(piece)
         if size > limit:
             raise RequestTooLarge(f"the body is larger than max_json_bytes ({limit})")
-        if not message.get("more_body"):
-            return coding.of_request(b"".join(pieces), headers, limit)
+    return coding.of_request(b"".join(pieces), headers, limit)
 
 
 class _Answer:

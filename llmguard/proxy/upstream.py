@@ -21,7 +21,7 @@ from aiohttp.client_proto import ResponseHandler
 from llmguard.config import Settings
 from llmguard.effects import Head
 from llmguard.errors import ConfigError, UpstreamError
-from llmguard.model import Egress
+from llmguard.model import Egress, Payload
 from llmguard.payload import coding
 from llmguard.payload import headers as header_rules
 from llmguard.payload.headers import Pairs
@@ -122,7 +122,7 @@ class AiohttpUpstream:
     async def send(self, egress: Egress) -> Head:
         """Raises UpstreamError; ``sent`` is false where no connection was made."""
         headers = [*egress.headers, *self._credential, ("accept-encoding", "identity")]
-        if egress.body:
+        if len(egress.body):
             headers.append(("content-length", str(len(egress.body))))
         try:
             async with asyncio.timeout(self._patience(egress)):
@@ -130,7 +130,7 @@ class AiohttpUpstream:
                     egress.method,
                     yarl.URL(egress.url, encoded=True),
                     headers=headers,
-                    data=_pieces(egress.body) if egress.body else None,
+                    data=_pieces(egress.body) if len(egress.body) else None,
                     allow_redirects=False,
                 )
         except _NOT_SENT as e:
@@ -179,6 +179,10 @@ class AiohttpUpstream:
             self._response.close()
 
 
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    for at in range(0, len(body), CHUNK):
-        yield body[at : at + CHUNK]
+async def _pieces(body: Payload) -> AsyncIterator[bytes]:
+    if isinstance(body, bytes):
+        for at in range(0, len(body), CHUNK):
+            yield body[at : at + CHUNK]
+        return
+    for piece in body.pieces():  # a frame is opened in less time than a thread is asked
+        yield piece

@@ -15,12 +15,16 @@ from llmguard.redaction.places import AnswerPlace, Sink, places
 from llmguard.redaction.redact import Misfits, Redaction, people, redact
 from llmguard.redaction.restore import MAX_GROWTH, Budget, Passage, Restorer, may_return
 from llmguard.redaction.retold import Retold, cite, retell, retold
-from llmguard.redaction.styles import StyleOf
+from llmguard.redaction.styles import FileStyle, StyleOf
+from llmguard.redaction.surrogates import FileSurrogates, Marks
 
 __all__ = [
     "MAX_GROWTH",
     "AnswerPlace",
     "Budget",
+    "FileStyle",
+    "FileSurrogates",
+    "Marks",
     "Misfits",
     "Passage",
     "Redaction",

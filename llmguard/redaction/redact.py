@@ -47,7 +47,8 @@ def redact(
 
     ``taken`` are placeholders that other values own. ``misfits`` names the edits that a limit of their slot forbids:
     these are made shorter and with plain characters (placeholders without brackets), where that fits and comes back, or
-    not at all. Raises GuardUnavailable if no placeholder is free.
+    not at all. A ``FileStyle`` says that these parts are a record of a file. Raises GuardUnavailable if no placeholder
+    is free.
     """
     texts: dict[int, str] = {}
     exposed: list[tuple[TextPart, Finding]] = []

@@ -17,7 +17,7 @@ from functools import partial
 from llmguard.errors import GuardUnavailable
 from llmguard.model import Category, Finding, TextPart, VaultEntry
 from llmguard.redaction.mint import Mint
-from llmguard.redaction.surrogates import Surrogates, Value
+from llmguard.redaction.surrogates import FileSurrogates, OfRecord, Surrogates, Value
 from llmguard.vault import Vault
 
 StyleOf = Callable[[str, Category], str]
@@ -39,6 +39,17 @@ _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
 
 
 @dataclass(frozen=True, slots=True)
+class FileStyle:
+    """The styles of a file that is cleaned record by record; its surrogates note what is found and written."""
+
+    of: StyleOf
+    surrogates: FileSurrogates
+
+    def __call__(self, type_: str, category: Category) -> str:
+        return self.of(type_, category)
+
+
+@dataclass(frozen=True, slots=True)
 class Put:
     """What stands in the place of a value, and what that gives when it is restored."""
 
@@ -47,12 +58,13 @@ class Put:
 
 
 class Writer:
-    """Writes the values of one call, each as its type's style says."""
+    """Writes the values of one call, or of one record of a file, each as its type's style says."""
 
     def __init__(self, vault: Vault, tenant: str, mint: Mint, style: StyleOf | None) -> None:
         self._mint, self._style = mint, style
+        self._file = style.surrogates if isinstance(style, FileStyle) else None
         self._digest = partial(vault.digest, tenant)
-        self._surrogates = Surrogates(self._digest)
+        self._surrogates: Surrogates | OfRecord = Surrogates(self._digest)
         self._stay: frozenset[Value] = frozenset()
 
     @property
@@ -66,9 +78,14 @@ class Writer:
         """Draws all surrogates of the call, in an order of their own, so that none depends on where a value stands.
 
         What stands in the assistant's text alone, and is the surrogate of another value of the call, is what an
-        earlier turn was told: it stays.
+        earlier turn was told: it stays. In a file nothing is ours, and nothing is drawn before it is written.
         """
         style = self._style
+        if self._file is not None:
+            self._surrogates = OfRecord(self._file, links)
+            for value in frozenset().union(*_by_origin(parts, findings)):
+                self._file.found(*value)
+            return
         if style is None or not any(style(f.type, f.category) == "surrogate" for found in findings for f in found):
             return
         drawn = self._surrogates = Surrogates(self._digest, links)
@@ -120,7 +137,8 @@ class Writer:
         new = self._surrogates.of(*key)
         if new is not None and tight:
             new = _UNFIT.sub("x", new)[: len(value)]
-            new = new if new.casefold() != value.casefold() else None
+            if new.casefold() == value.casefold() or (self._file is not None and not self._file.written(new)):
+                new = None
         return new or self._hashed(finding, value, tight)
 
     def _hashed(self, finding: Finding, value: str, tight: bool) -> str:

@@ -14,11 +14,25 @@ from llmguard.store.transaction import Transaction
 from llmguard.vault import TAG_LENGTH, Vault
 
 _PURPOSE = "placeholder"
-_GRANTED = """
-SELECT g.placeholder, g.origin, p.sealed FROM grants g JOIN placeholders p USING (tenant, placeholder)
-WHERE g.tenant = ? AND g.principal = ? AND g.scope IN (SELECT value FROM json_each(?)) AND (? IS NULL OR
-  substr(g.placeholder, length(rtrim(g.placeholder, 'abcdefghijklmnopqrstuvwxyz234567]')) + 1, ?)
-  IN (SELECT value FROM json_each(?)))
+MAX_LINKS = 4
+"""How many links lead from a scope to what it stands for: of a file that a batch wrote to the parts that were sent."""
+MAX_SCOPES = 4096
+"""Scopes that one scope may stand for."""
+_REACHED = f"""
+WITH RECURSIVE reached(scope, links) AS (
+  SELECT value, 0 FROM json_each(?3)
+  UNION
+  SELECT l.of, links + 1 FROM reached r
+  JOIN grant_links l ON l.tenant = ?1 AND l.principal = ?2 AND l.scope = r.scope
+  WHERE links < {MAX_LINKS} LIMIT {MAX_SCOPES}
+)
+"""  # noqa: S608  two numbers of ours
+_OPENED = "SELECT DISTINCT g.placeholder, g.origin, p.sealed FROM (SELECT DISTINCT scope FROM reached) r"
+_TO = "JOIN placeholders p ON p.tenant = g.tenant AND p.placeholder = g.placeholder WHERE g.principal = ?2"
+_GRANTED = f"{_REACHED} {_OPENED} JOIN grants g ON g.tenant = ?1 AND g.scope = r.scope {_TO}"
+_GRANTED_OF = f"""
+{_REACHED} {_OPENED} CROSS JOIN json_each(?4) t
+CROSS JOIN grants g ON g.tenant = ?1 AND g.scope = r.scope AND g.tag = t.value {_TO}
 """
 _ISSUED = """
 SELECT placeholder FROM grants WHERE tenant = ? AND principal = ? AND scope IN (SELECT value FROM json_each(?))
@@ -48,9 +62,22 @@ def owner(principal: Principal) -> str:
 
 
 def grant(tx: Transaction, principal: Principal, grants: Iterable[Grant]) -> None:
+    own = owner(principal)
     tx.many(
-        "INSERT OR IGNORE INTO grants VALUES (?, ?, ?, ?, ?, ?)",
-        [(principal.tenant, g.scope, g.placeholder, owner(principal), g.origin, tx.now) for g in grants],
+        "INSERT OR IGNORE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(principal.tenant, g.scope, tag_of(g.placeholder), g.placeholder, own, g.origin, tx.now) for g in grants],
+    )
+
+
+def link(tx: Transaction, principal: Principal, links: Iterable[tuple[str, str]]) -> None:
+    """Of each pair: what ``principal`` was, or will be, granted under the second is granted under the first too.
+
+    Followed over at most ``MAX_LINKS`` links, of one owner. Loops are harmless.
+    """
+    own = owner(principal)
+    tx.many(
+        "INSERT OR IGNORE INTO grant_links VALUES (?, ?, ?, ?, ?)",
+        [(principal.tenant, own, scope, of, tx.now) for scope, of in links if scope != of],
     )
 
 
@@ -61,12 +88,19 @@ def granted(
 
     Raises GuardUnavailable if a sealed row was altered or moved.
     """
+    if tags is not None and not tags:
+        return ()
     rows = tx.all(
-        _GRANTED,
+        _GRANTED if tags is None else _GRANTED_OF,
         *(principal.tenant, owner(principal), json.dumps(list(scopes))),
-        *((None, 0, None) if tags is None else (1, TAG_LENGTH, json.dumps(sorted(tags)))),
+        *(() if tags is None else (json.dumps(sorted(tags)),)),
     )
     return tuple(_opened(vault, principal.tenant, *row) for row in rows)
+
+
+def tag_of(placeholder: str) -> str:
+    """The beginning of a placeholder's tag."""
+    return placeholder.rpartition("_")[2][:TAG_LENGTH]
 
 
 def issued(

@@ -18,10 +18,14 @@ CREATE TABLE placeholders (
   PRIMARY KEY (tenant, placeholder)
 ) WITHOUT ROWID;
 
-CREATE TABLE grants (
-  tenant TEXT NOT NULL, scope TEXT NOT NULL, placeholder TEXT NOT NULL, principal TEXT NOT NULL,
+CREATE TABLE grants ( -- the tag is the placeholder's: answers are looked through by tags
+  tenant TEXT NOT NULL, scope TEXT NOT NULL, tag TEXT NOT NULL, placeholder TEXT NOT NULL, principal TEXT NOT NULL,
   origin TEXT NOT NULL, created INTEGER NOT NULL,
-  PRIMARY KEY (tenant, scope, placeholder, principal)
+  PRIMARY KEY (tenant, scope, tag, placeholder, principal)
+) WITHOUT ROWID;
+CREATE TABLE grant_links ( -- what is granted under "of" is granted under "scope" too
+  tenant TEXT NOT NULL, principal TEXT NOT NULL, scope TEXT NOT NULL, of TEXT NOT NULL, created INTEGER NOT NULL,
+  PRIMARY KEY (tenant, principal, scope, of)
 ) WITHOUT ROWID;
 
 CREATE TABLE audit_entries (
@@ -101,6 +105,26 @@ CREATE TABLE approval_payloads (
   egress BLOB, original BLOB, -- the large ones last
   PRIMARY KEY (tenant, id)
 );
+CREATE TABLE uploads (
+  tenant TEXT NOT NULL, id TEXT NOT NULL, principal TEXT NOT NULL, state TEXT NOT NULL, sealed BLOB NOT NULL,
+  created INTEGER NOT NULL, expires INTEGER NOT NULL,
+  PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+CREATE INDEX uploads_by_principal ON uploads (tenant, principal, state);
+CREATE TABLE upload_parts (
+  tenant TEXT NOT NULL, upload TEXT NOT NULL, id TEXT NOT NULL, size INTEGER NOT NULL, sealed BLOB NOT NULL,
+  PRIMARY KEY (tenant, upload, id)
+);
+CREATE TABLE spools ( -- which kept files belong to which approval, or to which upload that is not whole yet
+  tenant TEXT NOT NULL, id TEXT NOT NULL, approval TEXT NOT NULL,
+  PRIMARY KEY (tenant, id, approval)
+) WITHOUT ROWID;
+CREATE TABLE produced ( -- what the provider made of what was sent: files, jobs, batches, and from which others
+  tenant TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, operation TEXT NOT NULL, principal TEXT NOT NULL,
+  call TEXT NOT NULL, approval TEXT NOT NULL, digest TEXT NOT NULL, sources TEXT NOT NULL, report TEXT NOT NULL,
+  created INTEGER NOT NULL, attestation TEXT NOT NULL,
+  PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
 CREATE TABLE approval_answers (
   tenant TEXT NOT NULL, id TEXT NOT NULL, until INTEGER NOT NULL, sealed BLOB NOT NULL,
   PRIMARY KEY (tenant, id)

@@ -22,7 +22,7 @@ from llmguard.drivers import adrive, drive
 from llmguard.effects import Flow, Head
 from llmguard.errors import CallBlocked, ConfigError, LLMGuardError, UpstreamError
 from llmguard.guard import Guard
-from llmguard.model import Destination, Egress
+from llmguard.model import Content, Destination, Egress
 from llmguard.payload import coding
 from llmguard.payload import headers as header_rules
 from llmguard.payload.headers import CREDENTIALS, Pairs
@@ -142,7 +142,25 @@ def _flow(guard: Guard, request: Any) -> tuple[Flow, Pairs]:
 def _rebuilt(module: Any, request: Any, egress: Egress, credentials: Pairs) -> Any:
     headers = _bytes([*egress.headers, *credentials, ("accept-encoding", "identity")])
     extensions = {k: v for k, v in request.extensions.items() if k != ROOT}
-    return module.Request(egress.method, egress.url, headers=headers, content=egress.body, extensions=extensions)
+    content: Any = egress.body
+    if not isinstance(egress.body, bytes):
+        headers.append((b"content-length", str(len(egress.body)).encode()))
+        content = _Pieces(egress.body)
+    return module.Request(egress.method, egress.url, headers=headers, content=content, extensions=extensions)
+
+
+class _Pieces:
+    """A spooled body for a client of either kind."""
+
+    def __init__(self, body: Content) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._body.pieces()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._body.pieces():
+            yield piece
 
 
 def _to_guard(remote: Remote, request: Any) -> Any:

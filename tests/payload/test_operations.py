@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from llmguard.payload.json import parse
-from llmguard.payload.operations import TABLE, find, references, written
+from llmguard.payload.operations import TABLE, find
+from llmguard.payload.scopes import references, written
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from llmguard.approvals.approvals import MAX_PROPOSAL, MAX_REASON, Ballot
 from llmguard.approvals.listing import MOST_COUNTED
 from llmguard.errors import NotFound
 from llmguard.identity import Person, Session
-from llmguard.model import Approval
+from llmguard.model import Approval, Payload
 from llmguard.proxy.control import http
 from llmguard.proxy.control.endpoints import (
     BOOLEAN,
@@ -377,7 +377,7 @@ class ApprovalDesk:
         body = await http.form(request, PAYLOAD)
         part = view.WHOLE if body.get("full") else view.Part()
 
-        def work(tx: Transaction, who: Person) -> tuple[Any, bytes]:
+        def work(tx: Transaction, who: Person) -> tuple[Any, Payload]:
             return self._units.approvals.payload(tx, who.tenant, http.id_of(request), by=who)
 
         egress, original = await self._units.act(request, work)

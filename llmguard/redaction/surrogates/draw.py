@@ -6,6 +6,7 @@ The same seed draws the same. Nothing here is drawn from a clock or from the sys
 from __future__ import annotations
 
 import hmac
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeVar
@@ -85,3 +86,16 @@ def overlaid(value: str, characters: str) -> str:
 def bare(value: str) -> str:
     """The letters and digits of ``value``."""
     return "".join([c for c in value if c.isalnum()])
+
+
+def folded(value: str) -> str:
+    """What two values are compared by: letters and digits in one case, however they are composed (NFKC). All of it,
+    where it has neither.
+    """
+    value = composed(value)
+    return (bare(value) or value).casefold()
+
+
+def composed(value: str) -> str:
+    """``value`` in NFKC: one spelling of each letter."""
+    return value if value.isascii() else unicodedata.normalize("NFKC", value)

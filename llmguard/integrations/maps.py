@@ -1,0 +1,205 @@
+"""Maps: a cleaner for the rows, columns and batches of data frames (pandas, Polars, Hugging Face ``datasets``).
+
+Owns how a cell becomes a record of ``llmguard.sifting`` and comes back in its own type. Never does: import those
+libraries, store, log. Invariants: a record gives what ``llmguard sanitize`` writes for a JSON line of it, but that
+surrogates are kept apart from the values of the record, not of the whole file; what is no text, number, truth value or
+time is refused, not passed over; ``None`` and not-a-number stay.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import threading
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmguard.config import Settings, load
+from llmguard.errors import ConfigError, UnscannableRequest
+from llmguard.sifting import Cleaned, Recipe, Sifter
+
+STYLES = ("surrogate", "mask", "hash", "drop")
+"""One-way styles. Placeholders come back only where somebody keeps them, which a function of a value does not."""
+_PLAIN = (bool, int, float, datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID)
+
+
+def cleaner(
+    columns: str | Sequence[str] | None = None,
+    *,
+    style: str = "surrogate",
+    names: bool | None = None,
+    settings: Settings | None = None,
+) -> Cleaner:
+    """A function that cleans values, and whose methods clean rows, batches, columns and frames.
+
+    ``columns``: those that are cleaned, and read; default all. ``style``: ``surrogate`` (looks like the original, and
+    is nobody's), ``mask``, ``hash`` or ``drop``. ``names``: whether names of people are looked for; default as the
+    settings say. ``settings``: default the user's configuration.
+
+    Raises: ConfigError for a style that is none of these.
+    """
+    if style not in STYLES:
+        raise ConfigError(f"a cleaner's style is one of {', '.join(STYLES)}; placeholders: llmguard sanitize")
+    wanted = (columns,) if isinstance(columns, str) else None if columns is None else tuple(columns)
+    return Cleaner(Recipe(settings or load(), style=style, names=names), wanted)
+
+
+@dataclass(frozen=True)
+class Cleaner:
+    """Can be pickled. Opens detectors and keys where it is first used, once a process; safe for threads, one at a time.
+
+    All methods raise UnscannableRequest for what cannot be looked through exactly or be replaced, ConfigError where
+    detectors, keys or the names model cannot be opened.
+    """
+
+    recipe: Recipe
+    columns: tuple[str, ...] | None = None
+    _opened: _Opened = field(default_factory=lambda: _Opened(), repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Cleaner, (self.recipe, self.columns)
+
+    def __call__(self, value: Any) -> Any:
+        """A value by itself: ``Series.map(clean)``, ``map_elements(clean)``. A dict or list is a record."""
+        return self._clean(value, "the value")
+
+    def row(self, row: Any) -> Any:
+        """The columns of a row together: ``DataFrame.apply(clean.row, axis=1)``, ``Dataset.map(clean.row)``.
+
+        A Series comes back as one. Of a mapping the columns that are cleaned come back, as ``Dataset.map`` merges them.
+        """
+        new = self._row({str(name): row[name] for name in self._wanted(_names(row))})
+        return new if isinstance(row, Mapping) else _filled(row, new)
+
+    def batch(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+        """Lists by column, row by row: ``Dataset.map(clean.batch, batched=True)``."""
+        wanted = self._wanted(batch)
+        rows = [
+            self._row(dict(zip(wanted, values, strict=True)))
+            for values in zip(*(batch[name] for name in wanted), strict=True)
+        ]
+        return {name: [row[name] for row in rows] for name in wanted}
+
+    def series(self, series: Any) -> Any:
+        """One column, its name a label: ``DataFrame.apply(clean.series)``, ``pl.col(…).map_batches(clean.series)``."""
+        name = str(series.name or "")
+        values = [self._row({name: value})[name] if name else self(value) for value in series]
+        return _series(series, values)
+
+    def frame(self, frame: Any) -> Any:
+        """A frame, row by row: ``frame.pipe(clean.frame)``, ``LazyFrame.map_batches(clean.frame)``."""
+        wanted = self._wanted(frame.columns)
+        new = self.batch({name: list(frame[name]) for name in wanted})
+        columns = {name: _series(frame[name], values) for name, values in new.items()}
+        return frame.assign(**columns) if hasattr(frame, "assign") else frame.with_columns(**columns)
+
+    def finds(self, record: Any) -> bool:
+        """Whether there is anything to clean in a text or a row: ``frame[~frame.apply(clean.finds, axis=1)]``."""
+        if not isinstance(record, str):
+            record = {str(name): record[name] for name in self._wanted(_names(record))}
+        return any(self._cleaned(_plain(record, "the record")).findings)
+
+    # ----------------------------------------------------------------- records
+
+    def _wanted(self, present: Iterable[Any]) -> tuple[Any, ...]:
+        """The columns that are cleaned. Raises ConfigError for one that is not there."""
+        there = tuple(present)
+        if self.columns is None:
+            return there
+        if missing := [name for name in self.columns if name not in there]:
+            raise ConfigError(f"no column is called {missing[0]!r}")
+        return self.columns
+
+    def _row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: new for name, new in self._clean(dict(row), "the row").items()}
+
+    def _clean(self, value: Any, what: str) -> Any:
+        plain = _plain(value, what)
+        if not isinstance(plain, str | dict | list):
+            return value
+        cleaned = self._cleaned(plain)
+        if cleaned.record is None:
+            raise UnscannableRequest(f"{what} holds something where it cannot be replaced: leave it out")
+        return _back(value, plain, cleaned.record)
+
+    def _cleaned(self, plain: Any) -> Cleaned:
+        opened = self._opened
+        with opened.lock:
+            if opened.sifter is None:
+                opened.sifter = self.recipe.sifter()
+            cleaned: Cleaned = opened.sifter.clean(plain)
+            return cleaned
+
+
+class _Opened:
+    """What a process has opened."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.sifter: Sifter | None = None
+
+
+# --------------------------------------------------------------------------- cells
+
+
+def _plain(value: Any, what: str) -> Any:
+    """A value as JSON has it; times and the like as they are. Raises UnscannableRequest for anything else."""
+    if isinstance(value, str):
+        return str(value)
+    if value is None or isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v, what) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v, what) for v in value]
+    if hasattr(value, "tolist"):  # scalars and arrays of numpy
+        return _plain(value.tolist(), what)
+    if hasattr(value, "to_list"):  # a cell of Polars that is a list
+        return _plain(value.to_list(), what)
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return value
+    raise UnscannableRequest(
+        f"{what} holds a {type(value).__name__}, which cannot be looked through: name the columns to be cleaned"
+    )
+
+
+def _back(value: Any, plain: Any, new: Any) -> Any:
+    """What is new in the place of ``value``: what did not change is what came."""
+    if isinstance(plain, str):
+        return value if new == plain else new
+    if isinstance(plain, dict) and isinstance(value, Mapping):
+        keys = list(plain)
+        if list(new) != keys:
+            return new
+        return {k: _back(v, plain[str(k)], new[str(k)]) for k, v in value.items()}
+    if isinstance(plain, list):
+        return value if new == plain else new
+    return value
+
+
+def _names(row: Any) -> Iterable[Any]:
+    return row if isinstance(row, Mapping) else row.index
+
+
+def _filled(row: Any, new: Mapping[str, Any]) -> Any:
+    """A Series like ``row``, with new cells."""
+    filled = row.astype(object) if row.dtype != object else row.copy()
+    for name in row.index:
+        if str(name) in new:
+            filled[name] = new[str(name)]
+    return filled
+
+
+def _series(series: Any, values: list[Any]) -> Any:
+    """A Series like the one that came, with these values."""
+    changed = any(new is not old for new, old in zip(values, series, strict=True))
+    if not changed:
+        return series
+    if hasattr(series, "index"):
+        return type(series)(values, index=series.index, name=series.name, dtype=series.dtype)
+    return type(series)(series.name, values, dtype=series.dtype)
+
+
+__all__ = ["Cleaner", "cleaner"]

@@ -1,0 +1,204 @@
+"""Transfers: files on their way to the provider. Looked into, redacted into a spool, wiped when their call is over.
+
+The guard's side of the effect ``Sift``. A file of text is sifted block by block, whatever its size; what no library can
+rewrite is read and counted, and the policy decides. Never does: send, decide, hold a whole file in memory.
+
+Invariant: a placeholder that stands in what may leave is stored, and granted to ``call:ID``, before ``sift`` returns.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, cast
+
+from llmguard.config import Settings
+from llmguard.detection import Scanner
+from llmguard.effects import Sift, SiftedFile, StyleOf
+from llmguard.errors import GuardUnavailable, UnscannableRequest
+from llmguard.facts import each
+from llmguard.model import Call, Category, FormField, Grant, Payload, Scanned, VaultEntry, pieces_of, window
+from llmguard.payload import files, lines, multipart
+from llmguard.payload import json as strict_json
+from llmguard.sifting import Block, Layout, Problem, Sifter, Tally, blocks
+from llmguard.spool import Spools, opened
+from llmguard.vault import Vault
+
+HEAD = 64 * 1024
+"""Bytes by which it is told what a file is."""
+SLICE = 500
+"""Placeholders of one unit of work, so that nobody waits long for it."""
+TOLD = 5
+"""Bad lines that a refusal names."""
+BLOCK = 1 << 20
+"""Bytes that are sifted at once."""
+TRIES = 4
+Put = Callable[[Call, Sequence[VaultEntry], Sequence[Grant]], frozenset[str]]
+"""Stores placeholders and grants of a call; those that belong to other values. Raises GuardUnavailable."""
+Submit = Callable[..., Scanned]
+
+
+class Transfers:
+    """The files of one guard's calls. Safe for threads."""
+
+    def __init__(self, settings: Settings, vault: Vault, scanner: Scanner, put: Put, scan: Submit) -> None:
+        """``scan``: looks through parts of a call, as far as its budget goes."""
+        self._settings, self._vault, self._scanner, self._put, self._scan = settings, vault, scanner, put, scan
+        self._rules = Scanner(scanner.engine)
+        self.spools = Spools(vault, limit=settings.spool_bytes, largest=settings.max_upload_bytes)
+        self._made: dict[str, list[Payload]] = {}
+        self._lock = threading.Lock()
+
+    def reader(self, tenant: str, content_type: str) -> multipart.Reader:
+        """Reads a form, its files into the spool. Raises UnscannableRequest."""
+        return multipart.Reader(content_type, partial(self.spools.writer, tenant))
+
+    def release(self, fields: Iterable[FormField]) -> None:
+        """Wipes the files of a request that is over."""
+        for f in fields:
+            self.spools.release(f.content)
+
+    def over(self, call: Call) -> None:
+        """Wipes what was made for a call, and what came with it."""
+        if call.id in self._made:
+            with self._lock:
+                made = self._made.pop(call.id)
+            for content in made:
+                self.spools.release(content)
+        self.release(call.body.fields)
+
+    # ----------------------------------------------------------------- one file
+
+    def sift(self, effect: Sift) -> SiftedFile:
+        """Raises UnscannableRequest for lines that the provider could not read either, GuardUnavailable."""
+        f = effect.file
+        kind = files.kind_of(window(f.content, 0, HEAD), f.filename or "", f.media_type)
+        if kind in files.REWRITABLE:
+            return self._cleaned(effect, cast(Layout, kind))
+        return self._looked_into(effect.call, f, kind)
+
+    def _looked_into(self, call: Call, f: FormField, kind: files.Kind) -> SiftedFile:
+        with opened(f.content) as file:
+            seen = files.look_into(file, kind)
+        scanned = self._scan(call, seen.parts)
+        found = tuple(each(seen.parts, scanned.findings, self._identity(call), {}))
+        characters = sum(len(part.text) for part in seen.parts)
+        return SiftedFile(f.content, found, (*seen.unscanned, *scanned.unscanned), characters)
+
+    def _identity(self, call: Call) -> Callable[[str, str], str]:
+        return lambda type_, value: self._vault.digest(call.tenant, type_, value).hex()
+
+    def _cleaned(self, effect: Sift, layout: Layout) -> SiftedFile:
+        call, f = effect.call, effect.file
+        work = _Sifting(self, effect, layout, self._line(call, f) if layout == "jsonl" else None)
+        writer = self.spools.writer(call.tenant)
+        try:
+            for data in work.blocks():
+                writer.write(data)
+            content = writer.close()
+        except BaseException:
+            writer.abort()
+            raise
+        if work.tally.changed:
+            with self._lock:
+                self._made.setdefault(call.id, []).append(content)
+        else:
+            self.spools.release(content)
+            content = f.content
+        unscanned = tuple(sorted({*work.tally.unscanned, *work.unscanned}))
+        return SiftedFile(content, work.tally.found(), unscanned, work.tally.characters)
+
+    def _line(self, call: Call, f: FormField) -> lines.LineKind:
+        purpose = multipart.value(call.body.fields, "purpose")
+        return lines.kind_of(purpose, _first(f.content))
+
+    def sifter(self, effect: Sift, scanner: Scanner, **more: Any) -> Sifter:
+        training = effect.call.operation.kind == "training"
+        style = _irreversible(effect.style) if training else effect.style
+        return Sifter(scanner, self._vault, effect.call.tenant, style=style, leave_exposed=True, **more)
+
+    def store(self, call: Call, entries: Iterable[VaultEntry]) -> frozenset[str]:
+        """The placeholders that belong to other values, if there are any."""
+        rest = iter(entries)
+        taken: frozenset[str] = frozenset()
+        while some := list(islice(rest, SLICE)):
+            taken |= self._put(call, some, [Grant(f"call:{call.id}", e.placeholder, e.origin) for e in some])
+        return taken
+
+    @property
+    def scanners(self) -> tuple[Scanner, Scanner]:
+        """With names, as far as the settings look for them; and rules alone."""
+        return self._scanner, self._rules
+
+    @property
+    def names_budget(self) -> int:
+        return self._settings.names_budget if self._scanner.names is not None else 0
+
+
+class _Sifting:
+    """One file on its way: names in its beginning, as far as the budget of a call goes, rules in all of it."""
+
+    def __init__(self, transfers: Transfers, effect: Sift, layout: Layout, line: lines.LineKind | None) -> None:
+        self._transfers, self._effect, self._layout, self._line = transfers, effect, layout, line
+        self._taken: frozenset[str] = frozenset()
+        self._problems: list[Problem] = []
+        self.tally = Tally()
+        self.unscanned: tuple[str, ...] = ()
+
+    def blocks(self) -> Iterator[bytes]:
+        """What may leave, block by block. Raises UnscannableRequest, GuardUnavailable."""
+        budget, (named, ruled) = self._transfers.names_budget, self._transfers.scanners
+        size = min(BLOCK, budget) if budget else BLOCK
+        scanner = named
+        for block in blocks(pieces_of(self._effect.file.content), self._layout, size):
+            if scanner is named and budget and self.tally.characters >= budget:
+                scanner, self.unscanned = ruled, ("names",)
+            yield self._block(block, scanner)
+            if len(self._problems) > TOLD:
+                break
+        if self._problems:
+            raise UnscannableRequest(_told(self._problems))
+
+    def _block(self, block: Block, scanner: Scanner) -> bytes:
+        """Once more with longer placeholders, where one of them belongs to another value."""
+        for _ in range(TRIES):
+            kind: dict[str, Any] = {"layout": self._layout, "line": self._line, "taken": self._taken}
+            sifter = self._transfers.sifter(self._effect, scanner, **kind)
+            sifted = sifter.block(block)
+            taken = self._transfers.store(self._effect.call, sifted.entries)
+            if not taken:
+                self.tally = self.tally + sifted.tally
+                self._problems += sifted.problems
+                return sifted.data
+            self._taken |= taken
+        raise GuardUnavailable("placeholders could not be made unique; try again")
+
+
+def _irreversible(style: StyleOf) -> StyleOf:
+    """What a model learns never comes back: in training data, a realistic value instead of a placeholder."""
+
+    def of(type_: str, category: Category) -> str:
+        named = style(type_, category)
+        return "surrogate" if named == "placeholder" else named
+
+    return of
+
+
+def _first(content: Payload) -> object:
+    """The value of the first line, None if it is none."""
+    begun = window(content, 0, HEAD * 16)
+    for line in begun.split(b"\n"):
+        if line.strip():
+            try:
+                return strict_json.parse(line.strip()).value
+            except UnscannableRequest:
+                return None
+    return None
+
+
+def _told(problems: Sequence[Problem]) -> str:
+    """What is wrong with the first lines that are; never what stands in them."""
+    named = "; ".join(f"line {p.record + 1}: {p.reason}" for p in problems[:TOLD])
+    return f"the file cannot be looked through exactly: {named}" + ("; and more" if len(problems) > TOLD else "")
