@@ -30,12 +30,14 @@ BENCHMARKS = {
     "approvals": "thousands that wait for people: list, show, vote, hold, claim; and 500 calls held at once",
     "crashes": "processes killed at random moments while they hold, vote, claim and send; fails if anything is off",
     "egress": "requests made from the API description with canaries everywhere; fails if one arrives at the provider",
+    "kills": "data sets cleaned by runs that are killed at random moments; fails if the output is not the same",
     "fuzz": "texts that nobody thought of, through scan, redact and restore; fails if a property does not hold",
     "people": "names and addresses: missed by language, reliability of confidence, turns of a chat, 64 callers",
     "risk": "tells serious documents from others? reliability, what is left, what each weight does (--data)",
     "policy": "what 1 to 1,000 rules cost a call with 0 to 10,000 findings, and conditions that count",
     "utility": "what styles of redaction do to the answers of a small real model, and to the length of prompts",
     "replay": "100,000 kept calls decided anew by other policies; and what keeping a call costs",
+    "dataset": "a fine-tuning file of any size, cleaned: rate, memory, whether anything planted is left; and Presidio",
     "accuracy": "masked and leaked characters on labelled files of your own (--data)",
 }
 
@@ -71,7 +73,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file too")
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each figure (default 2)")
     parser.add_argument(
-        "--plot", type=Path, metavar="FOLDER", help="hotpath, people, risk: write plots (SVG) into this folder"
+        "--plot", type=Path, metavar="FOLDER", help="hotpath, people, risk, dataset: write plots (SVG) into this folder"
     )
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help='accuracy, risk, utility: files of {"id","text","spans","label"}'
@@ -87,15 +89,29 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         help="accuracy: only these (rules, names, thresholds, presidio, rampart, spacy)",
     )
     parser.add_argument("--waiting", type=int, default=10_000, metavar="N", help="approvals: how many wait at most")
-    parser.add_argument("--kills", type=int, default=500, metavar="N", help="crashes: how many processes are killed")
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="crashes: repeats the choices, not the timing; egress, fuzz: the run"
+        "--kills", type=int, default=500, metavar="N", help="crashes, kills: how many processes are killed"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="crashes: repeats choices, not timing; egress, fuzz, dataset: the run",
     )
     parser.add_argument("--minutes", type=float, default=1.0, help="fuzz: for how long (default 1)")
     parser.add_argument("--calls", type=int, default=10_000, metavar="N", help="egress: how many calls, at least")
     parser.add_argument(
         "--operation", action="append", metavar="ID", help="egress: only this operation; may be repeated"
     )
+    parser.add_argument(
+        "--size", type=float, default=40.0, metavar="MB", help="dataset: the file for rules (default 40)"
+    )
+    parser.add_argument(
+        "--names-size", type=float, default=2.0, metavar="MB", help="dataset: the file for names (default 2)"
+    )
+    parser.add_argument("--sample", type=int, default=150, metavar="KB", help="dataset: what peers get (default 150)")
+    parser.add_argument("--repeat", type=int, default=3, metavar="N", help="dataset: runs of each kind (default 3)")
+    parser.add_argument("--folder", type=Path, metavar="FOLDER", help="dataset: where its files stand for a while")
     parser.add_argument("--number", type=int, metavar="N", help="egress, fuzz: only the call or case of this number")
     options = parser.parse_args(arguments)
     if "accuracy" in options.names and (options.data is None or not options.data.is_dir()):

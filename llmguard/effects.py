@@ -23,6 +23,7 @@ from llmguard.model import (
     Grant,
     Hold,
     Payload,
+    Produced,
     Risk,
     Settlement,
     TextPart,
@@ -65,6 +66,14 @@ class SiftedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """Which of these files went through this guard. Result: frozenset of ids."""
+
+    call: Call
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
     """One step of an upload in parts, which is answered here. Result: the answer, or Assembled where it is whole.
 
@@ -86,10 +95,11 @@ class Assembled:
 
 @dataclass(frozen=True, slots=True)
 class LoadGrants:
-    """Open what the principal was granted under the scopes. Result: tuple of VaultEntry."""
+    """Open what the principal was granted under the scopes, of all ``tags`` or these. Result: tuple of VaultEntry."""
 
     call: Call
     scopes: tuple[str, ...]
+    tags: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,8 @@ class Record:
 class Commit:
     """One unit of work. Result: Receipt. Outcomes of unheld calls do not ``wait``.
 
+    ``produced``: what the answer says was made, of the egress with this ``digest``. ``links``: pairs of scopes; what is
+    granted under the second is granted under the first too.
     ``policy``: the version that decided. ``exceptions``: the version of those that were applied. If others are in force
     by now, nothing is stored: the receipt has them.
     """
@@ -112,6 +124,7 @@ class Commit:
     call: Call
     vault: tuple[VaultEntry, ...] = ()
     grants: tuple[Grant, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
     audit: tuple[AuditEntry, ...] = ()
     hold: Hold | None = None
     settle: Settlement | None = None
@@ -119,6 +132,8 @@ class Commit:
     policy: str = ""
     exceptions: str | None = None
     record: Record | None = None
+    produced: tuple[Produced, ...] = ()
+    digest: str = ""
     wait: bool = True
 
 
@@ -193,7 +208,7 @@ class Emit:
     item: Head | bytes
 
 
-Effect = Scan | Sift | Upload | LoadGrants | Commit | AwaitApproval | Claim | Recall | Send | NextChunk | Emit
+Effect = Scan | Sift | Passed | Upload | LoadGrants | Commit | AwaitApproval | Claim | Recall | Send | NextChunk | Emit
 Flow = Generator[Effect, Any, None]
 
 

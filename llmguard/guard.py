@@ -28,6 +28,7 @@ from llmguard.effects import (
     Flow,
     Head,
     LoadGrants,
+    Passed,
     Recall,
     Receipt,
     Scan,
@@ -61,7 +62,7 @@ from llmguard.policy import Policy
 from llmguard.policy.file import PolicyFile
 from llmguard.redaction import Restorer, redact, tags
 from llmguard.request import Request, called
-from llmguard.store import Store, Transaction, calls, placeholders, wall_ms
+from llmguard.store import Store, Transaction, calls, placeholders, produced, wall_ms
 from llmguard.transfers import Transfers
 from llmguard.uploads import Uploads
 from llmguard.vault import Keyring, Vault
@@ -407,13 +408,13 @@ class Guard:
                 if answer:
                     return Scanned(self.scanner.ruled(parts, call.principal))
                 return self.scanner.submit(parts, call.principal)
-            case Sift():
-                return self.transfers.sift(effect)
-            case Upload(call, document, over):
-                return self.uploads.over(call) if over else self.uploads.step(call, document)
-            case LoadGrants(call, scopes):
+            case Sift() | Upload() | Passed():
+                return self._of_files(effect)
+            case LoadGrants(call, scopes, wanted):
                 # Behind what is under way: a caller may refer to an answer whose outcome is about to be recorded.
-                return self.store.submit(lambda tx: placeholders.granted(tx, self.vault, call.principal, scopes))
+                return self.store.submit(
+                    lambda tx: placeholders.granted(tx, self.vault, call.principal, scopes, wanted)
+                )
             case Commit():
                 if effect.hold is not None:
                     self._pay()
@@ -423,6 +424,15 @@ class Guard:
             case Recall(call, approval):
                 return self.store.read(lambda tx: self.approvals.recall(tx, call.tenant, approval.id, call.principal))
         raise GuardUnavailable(f"no side performs {type(effect).__name__}")
+
+    def _of_files(self, effect: Sift | Upload | Passed) -> Any:
+        match effect:
+            case Sift():
+                return self.transfers.sift(effect)
+            case Passed(call, ids):
+                return self.store.submit(lambda tx: produced.known(tx, self.vault, call.tenant, ids))
+            case Upload(call, document, over):
+                return self.uploads.over(call) if over else self.uploads.step(call, document)
 
     def _wait(self, effect: AwaitApproval) -> Approval:
         """Until people have decided, in this thread; then, whatever woke us, what the approval is at that moment."""
@@ -506,10 +516,15 @@ class Guard:
             self.kit = replace(self.kit, exceptions=self._excepted(tx))
             raise _Decided(Receipt(exceptions=self.kit.exceptions))
         self._store(tx, call.principal, effect.vault, effect.grants, effect.audit)
+        placeholders.link(tx, call.principal, effect.links)
         if effect.record and self.settings.calls_kept:
             calls.keep(tx, call, effect.record)
         if effect.hold:
             approval = self.approvals.hold(tx, effect.hold)
+        if effect.produced:
+            approved = effect.settle.approval if effect.settle else ""
+            of = {"operation": call.operation.name, "principal": call.principal.id, "call": call.id}
+            produced.keep(tx, self.vault, call.tenant, effect.produced, **of, approval=approved, digest=effect.digest)
         if effect.settle:
             how = effect.settle
             self.approvals.settle(tx, call.tenant, how.approval, how.state, how.answer)

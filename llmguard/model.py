@@ -82,7 +82,9 @@ class Operation:
     under which its placeholders can be restored later, with the scope's word (``response:/id``). ``grant_links`` are
     pairs of scopes, of every object of the answer: what is granted under the second is granted under the first too
     (``file:/output_file_id``, ``batch:/id``; ``call`` is what was sent). What a ``rendered`` operation is told gets
-    drawn or spoken: redacting it is not useful, it is held or blocked.
+    drawn or spoken: redacting it is not useful, it is held or blocked. ``produces`` names what the answer says was
+    made: a kind, the pointer of its id, and of the ids that it was made from; ``trains_on`` has the pointers of files
+    that a model learns from.
     """
 
     name: str
@@ -93,6 +95,8 @@ class Operation:
     grant_reads: tuple[tuple[str, str], ...] = ()
     grant_writes: tuple[tuple[str, str], ...] = ()
     grant_links: tuple[tuple[str, str], ...] = ()
+    produces: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    trains_on: tuple[str, ...] = ()
     rendered: bool = False
 
 
@@ -570,6 +574,18 @@ class Approval:
     def barred(self) -> tuple[str, ...]:
         """Who never votes: the human behind the request, and whoever gains by it."""
         return (*((self.human,) if self.human else ()), *self.excluded)
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """What the provider made: a ``file``, ``job`` or ``batch`` with its id, and from which ids. ``report``: what was
+    known of a file, in kinds and counts.
+    """
+
+    id: str
+    kind: str
+    sources: tuple[str, ...] = ()
+    report: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from llmguard.effects import (
     Head,
     LoadGrants,
     NextChunk,
+    Passed,
     Recall,
     Receipt,
     Record,
@@ -69,6 +70,7 @@ from llmguard.model import (
     Grant,
     Hold,
     Payload,
+    Produced,
     Requirement,
     Risk,
     Scanned,
@@ -84,13 +86,15 @@ from llmguard.payload.extract import Extract, extract
 from llmguard.payload.operations import COMPLETE, UPLOADS, purposed
 from llmguard.payload.parts import sent_in_parts
 from llmguard.policy import Policy
-from llmguard.redaction import Redaction, Restorer, redact
-from llmguard.streaming import Output, StreamRestorer
+from llmguard.redaction import Redaction, Restorer, redact, tags
+from llmguard.streaming import ContentRestorer, Output, StreamRestorer
 from llmguard.streaming.output import WINDOW
 from llmguard.vault import Vault
 
 Findings = tuple[tuple[Finding, ...], ...]
 MAX_COLLISIONS = 4
+UNKNOWN_FILE = "unknown_file"
+"""What is unscanned where a model learns from a file that did not pass here."""
 MAX_KEPT = 8 * 1024 * 1024
 """Bytes of the largest answer to a held call that is kept for its retries."""
 MAX_HEARD = 8 * 1024 * 1024
@@ -135,6 +139,11 @@ class Plan:
     facts: Facts
     excepted: Mapping[str, int] = field(default_factory=dict)
     """Findings that are none, by the id of the exception that says so."""
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """What was known of a file that left, in kinds and counts."""
+        return {"findings": self.facts.counts, "unscanned": list(self.facts.unscanned), "bytes": self.facts.size}
 
 
 def guard_call(call: Call, kit: Kit) -> Flow:
@@ -196,8 +205,10 @@ def _planned(
     document = seen.content.document
     body = document.value if document else None
     line.streams = isinstance(body, dict) and body.get("stream") in (True, "true")
-    referred = scopes.references(call.operation, document, call.path_params)
-    granted = yield from _granted(call, (*referred, *(items.referred(body) if call.operation.grant_reads else ())))
+    granted: tuple[VaultEntry, ...] = ()
+    if not scopes.filed(call.operation):
+        referred = scopes.references(call.operation, document, call.path_params)
+        granted = yield from _granted(call, (*referred, *(items.referred(body) if call.operation.grant_reads else ())))
     plan, approval = yield from _decided(call, kit, seen)
     line.call = plan.call
     return plan, granted, approval
@@ -220,12 +231,22 @@ def _seen(call: Call, kit: Kit) -> Generator[Effect, Any, _Seen]:
     """Looks through all of a call. Raises CallRefused for what cannot be looked through exactly."""
     content = extract(call)
     scanned: Scanned = yield Scan(call, content.parts)
-    content = replace(content, unscanned=tuple(sorted({*content.unscanned, *scanned.unscanned})))
+    unknown = yield from _never_seen(call, content)
+    content = replace(content, unscanned=tuple(sorted({*content.unscanned, *scanned.unscanned, *unknown})))
     files: dict[int, SiftedFile] = {}
     for i, f in enumerate(call.body.fields):
         if f.is_file:
             files[i] = yield Sift(call, f, kit.policy.style)
     return _Seen(content, scanned.findings, files)
+
+
+def _never_seen(call: Call, content: Extract) -> Generator[Effect, Any, tuple[str, ...]]:
+    """That a model is to learn from a file which did not pass here."""
+    named = scopes.learnt_from(call.operation, content.document.value if content.document else None)
+    if not named:
+        return ()
+    passed: frozenset[str] = yield Passed(call, named)
+    return () if passed.issuperset(named) else (UNKNOWN_FILE,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,9 +310,7 @@ def _decided(
         if receipt.exceptions is not None:
             kit = replace(kit, exceptions=receipt.exceptions)
         elif receipt.policy is not None:
-            if seen.files and receipt.policy.styles != kit.policy.styles:
-                raise GuardUnavailable("the policy redacts otherwise by now: send the upload again")
-            kit = replace(kit, policy=receipt.policy)
+            kit = replace(kit, policy=_still_fits(seen, kit.policy, receipt.policy))
         elif receipt.taken:
             taken |= receipt.taken
         elif plan.decision.verdict == "block":
@@ -301,6 +320,13 @@ def _decided(
         else:
             return plan, receipt.approval
     raise GuardUnavailable("placeholders could not be made unique; try again")
+
+
+def _still_fits(seen: _Seen, former: Policy, policy: Policy) -> Policy:
+    """The policy in force, unless files would have to be redacted otherwise. Raises GuardUnavailable."""
+    if seen.files and policy.styles != former.styles:
+        raise GuardUnavailable("the policy redacts otherwise by now: send the upload again")
+    return policy
 
 
 def _path(call: Call) -> str:
@@ -525,6 +551,11 @@ class _Source:
     def replays(self) -> bool:
         return self._recorded is not None
 
+    @property
+    def digest(self) -> str:
+        """Of the egress, "" for an answer that was kept."""
+        return self._egress.digest() if self._egress is not None else ""
+
     def head(self) -> Generator[Effect, Any, Head]:
         if self._recorded is not None:
             self._pieces = [self._recorded.body]
@@ -575,10 +606,17 @@ class _Exchange:
     known: tuple[VaultEntry, ...] = ()
     """What may be restored in it, and later under what it is stored as."""
     scopes: set[str] = field(default_factory=set)
+    calls: tuple[str, ...] = ()
+    """Scopes of what was sent, if placeholders may be in it."""
+    links: tuple[tuple[str, str], ...] = ()
+    produced: tuple[Produced, ...] = ()
     output: Output = field(default_factory=Output)
 
     def learn(self, call: Call, value: Any) -> None:
         """Takes down under which ids the answer, or what one of its events tells of, is stored."""
+        self.produced = scopes.produced(call.operation, value) if call.operation.produces else ()
+        if call.operation.grant_links:
+            self.links = scopes.linked(call.operation, value, call.path_params, _sent(call), self.calls)
         if not self.known or not call.operation.grant_writes or type(value) is not dict:
             return
         whole = value.get("response")
@@ -588,7 +626,8 @@ class _Exchange:
             self.scopes.update(items.made(whole or value))
 
     def grants(self) -> tuple[Grant, ...]:
-        return tuple(Grant(scope, e.placeholder, e.origin) for scope in sorted(self.scopes) for e in self.known)
+        stored = {*self.scopes, *(of for _, of in self.links if of in self.calls[:1])}
+        return tuple(Grant(scope, e.placeholder, e.origin) for scope in sorted(stored) for e in self.known)
 
     def settlement(self, approval: Approval | None) -> Settlement | None:
         """An answer's head proves that the provider acted, unless it was too busy; without one, only certainty that
@@ -613,7 +652,8 @@ def _exchange(
     """Send, restore, record. Whatever happens, exactly one outcome is committed."""
     known = {e.placeholder: e for e in (*granted, *plan.entries)}
     restorer = Restorer(tuple(known.values()), kit.secret_tools)
-    record = _Exchange(source, line, known=restorer.entries, output=Output(ends=kit.ends_output))
+    calls = _calls(plan, restorer, approval)
+    record = _Exchange(source, line, known=restorer.entries, calls=calls, output=Output(ends=kit.ends_output))
     failure: LLMGuardError | None = None
     try:
         yield from _answer(plan, kit, restorer, record)
@@ -631,10 +671,21 @@ def _exchange(
     if not kit.ends_output:
         yield from _looked_through(plan.call, kit, record.output)
     entry = _outcome_entry(plan.call, record)
-    settle, grants = record.settlement(approval), record.grants()
-    yield Commit(plan.call, grants=grants, audit=(entry,), settle=settle, wait=bool(settle or grants))
+    settle, grants, links = record.settlement(approval), record.grants(), record.links
+    made = tuple(replace(one, report=plan.report) if one.kind == "file" else one for one in record.produced)
+    wait = bool(settle or grants or links or made)
+    told: dict[str, Any] = {"produced": made, "digest": source.digest if made else ""}
+    yield Commit(plan.call, grants=grants, links=links, audit=(entry,), settle=settle, wait=wait, **told)
     if failure:
         raise failure
+
+
+def _calls(plan: Plan, restorer: Restorer, approval: Approval | None) -> tuple[str, ...]:
+    """The scopes of what was sent: of this call, and of the one that people approved; none if it has no placeholder."""
+    if not restorer and not plan.call.body.fields:
+        return ()
+    held = (f"approval:{approval.id}", f"call:{approval.call}") if approval else ()
+    return tuple(dict.fromkeys((f"call:{plan.call.id}", *held)))
 
 
 def _answer(plan: Plan, kit: Kit, restorer: Restorer, record: _Exchange) -> Flow:
@@ -647,7 +698,11 @@ def _answer(plan: Plan, kit: Kit, restorer: Restorer, record: _Exchange) -> Flow
         yield from _streamed(plan, kit, head, restorer, record)
     elif record.line.opened:
         yield from _as_event(kit, head, restorer, record)
-    elif (restorer or kit.ends_output) and (media == "application/json" or media.startswith("text/")):
+    elif _is_content(plan.call) and head.status < 300:
+        yield from _filed(plan, kit, head, record)
+    elif (restorer or kit.ends_output or plan.call.operation.produces or scopes.filed(plan.call.operation)) and (
+        media == "application/json" or media.startswith("text/")
+    ):
         yield from _whole(plan, kit, head, restorer, record)
     else:
         yield from _passed(plan, head, record, media == "application/json" and _speaks(plan.call))
@@ -725,10 +780,7 @@ def _streamed(plan: Plan, kit: Kit, head: Head, restorer: Restorer, record: _Exc
 def _as_event(kit: Kit, head: Head, restorer: Restorer, record: _Exchange) -> Flow:
     """An answer that is no stream, to a caller whose stream is open already: the provider's error as an event."""
     body = yield from _collected(record.source, kit.max_answer_bytes)
-    try:
-        answer = strict_json.parse(restorer.json(body)).value
-    except CallRefused:
-        answer = None
+    answer = _parsed(restorer.json(body))
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict):
         raise UpstreamError(f"the provider answered {head.status}, and not with a stream")
@@ -737,6 +789,8 @@ def _as_event(kit: Kit, head: Head, restorer: Restorer, record: _Exchange) -> Fl
 
 def _whole(plan: Plan, kit: Kit, head: Head, restorer: Restorer, record: _Exchange) -> Flow:
     body = yield from _collected(record.source, kit.max_answer_bytes)
+    if scopes.filed(plan.call.operation):
+        restorer = yield from _joined(plan, kit, record, body)
     if header_rules.media_type(head.headers) == "application/json":
         _taken_down(plan, record, body)
         if _speaks(plan.call):
@@ -750,6 +804,39 @@ def _whole(plan: Plan, kit: Kit, head: Head, restorer: Restorer, record: _Exchan
     answer = _head(plan, head)
     yield Emit(replace(answer, headers=(*answer.headers, ("content-length", str(len(written))))))
     yield Emit(written)
+
+
+def _joined(plan: Plan, kit: Kit, record: _Exchange, body: bytes) -> Generator[Effect, Any, Restorer]:
+    """What may be restored in an answer about files and the like: of what belongs to them, only what occurs in it."""
+    answer, operation = _parsed(body), plan.call.operation
+    belonging = scopes.belonging(operation, answer, plan.call.path_params)
+    granted: tuple[VaultEntry, ...] = ()
+    if belonging and (wanted := tags(body.decode(errors="replace"))):
+        granted = yield LoadGrants(plan.call, belonging, wanted)
+    return Restorer({e.placeholder: e for e in (*granted, *record.known)}.values(), kit.secret_tools)
+
+
+def _is_content(call: Call) -> bool:
+    """Whether the answer is a file that was uploaded, or made of one."""
+    return call.operation.path.endswith("/content") and scopes.filed(call.operation)
+
+
+def _filed(plan: Plan, kit: Kit, head: Head, record: _Exchange) -> Flow:
+    """The content of a file, whatever its type is called: restored as it passes, with what occurs in it."""
+    yield Emit(_head(plan, head))
+    belonging = scopes.belonging(plan.call.operation, params=plan.call.path_params)
+    content = ContentRestorer(kit.secret_tools)
+    chunk: bytes | None = b""
+    while chunk is not None:
+        chunk = yield from record.source.next()
+        for block in content.blocks(chunk):
+            granted: tuple[VaultEntry, ...] = ()
+            if wanted := content.wanted(block):
+                granted = yield LoadGrants(plan.call, belonging, wanted)
+            if kit.ends_output and not block.passes:
+                record.output.add((), block.data.decode(errors="replace"))
+                yield from _looked_through(plan.call, kit, record.output)
+            yield Emit(content.written(block, granted))
 
 
 def _collected(source: _Source, limit: int) -> Generator[Effect, Any, bytes]:
@@ -771,11 +858,22 @@ def _restored_text(restorer: Restorer, body: bytes) -> bytes:
 
 def _taken_down(plan: Plan, record: _Exchange, body: bytes) -> None:
     """What was sent may come back under the id of what was stored (a response, a conversation, a file)."""
-    if plan.call.operation.grant_writes:
-        try:
-            record.learn(plan.call, strict_json.parse(body).value)
-        except CallRefused:
-            return  # what says no id is not found again
+    operation = plan.call.operation
+    if operation.grant_writes or operation.grant_links or operation.produces:
+        record.learn(plan.call, _parsed(body))  # what says no id is not found again
+
+
+def _sent(call: Call) -> Any:
+    """The JSON that was sent, if its operation links to what stands there."""
+    return _parsed(call.body.raw) if any(":body:" in of for _, of in call.operation.grant_links) else None
+
+
+def _parsed(body: bytes) -> Any:
+    """What the bytes say, or None if they are no strict JSON."""
+    try:
+        return strict_json.parse(body).value
+    except CallRefused:
+        return None
 
 
 def _head(plan: Plan, head: Head) -> Head:

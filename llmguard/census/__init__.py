@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from llmguard.census.bounds import Bound, Looked, bounds, rule_of_three, upper
 from llmguard.census.census import STRATA, Census, Limits, Sampled, Watch, key_of
+from llmguard.census.figures import facts_of, report
 from llmguard.census.lowest import Estimate
+from llmguard.census.report import Report
 
 __all__ = [
-    "STRATA", "Bound", "Census", "Estimate", "Limits", "Looked", "Sampled", "Watch", "bounds", "key_of",
-    "rule_of_three", "upper",
+    "STRATA", "Bound", "Census", "Estimate", "Limits", "Looked", "Report", "Sampled", "Watch", "bounds", "facts_of",
+    "key_of", "report", "rule_of_three", "upper",
 ]  # fmt: skip

@@ -31,7 +31,7 @@ _SHOWN = 20_000
 """Characters of a sampled record that are shown."""
 _COUNTED = 8_192
 """Characters of a record whose tokens are counted; of a longer one they are scaled."""
-_WHERE = re.compile(r" \((?:byte|line|character|column) \d+\)")
+_WHERE = re.compile(r" \((?:byte|line|character|column) \d+\)|(?<=\[)\d+(?=\])")
 """Where in a record something is wrong: told of the record, not of all."""
 _BETWEEN = "\x1f"
 _MIX = 0x9E3779B97F4A7C15

@@ -162,7 +162,7 @@ class Counts(Lowest[Count]):
         return max(seen, round(low)), high
 
     def spread(self, ends: Iterable[int]) -> list[Estimate]:
-        """How many keys came as often as each of ``ends`` at most, and more often than the one before; then the rest."""
+        """How many keys came as often as each of ``ends`` at most and more often than the one before; then the rest."""
         self.prune()
         ends = list(ends)
         found = [0] * (len(ends) + 1)

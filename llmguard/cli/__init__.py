@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": "serve:serve",
     "scan": "scan:scan",
     "redact": "text:redact",
+    "sanitize": "sanitize:sanitize",
     "keys": "people:keys",
     "users": "people:users",
     "login": "login:login",

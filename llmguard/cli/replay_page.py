@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 from llmguard.cli.replay import notes
-from llmguard.cli.screen import visible
 from llmguard.cli.times import moment
+from llmguard.paper import axis, bar, head, label, svg, text
 
 if TYPE_CHECKING:
     from llmguard.approvals.history import Reviewing
@@ -22,19 +21,8 @@ _WIDTH = 760
 _DAYS = 92
 """Days that are drawn, the newest."""
 _STYLE = """
-:root{color-scheme:light dark;--ink:#1f2328;--soft:#59636e;--paper:#fff;--line:#d0d7de;--bar:#0b6bcb;--warn:#b3261e}
-@media(prefers-color-scheme:dark){
-:root{--ink:#e6edf3;--soft:#9aa4ae;--paper:#0d1117;--line:#3d444d;--bar:#58a6ff;--warn:#ff8a80}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
-body{margin:2rem auto;max-width:62rem;padding:0 1rem}
-h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:2rem}.lead{font-size:1.1rem}
-p.soft,figcaption{color:var(--soft);font-size:.9rem}figure{margin:1rem 0}svg{max-width:100%;height:auto}
-table{border-collapse:collapse;width:100%;font-size:.92rem}
-th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}code{font-size:.85em}
 .loosens td:first-child{font-weight:600;color:var(--warn)}
-svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .soft{fill:var(--soft)}
-svg .axis{stroke:var(--line)}svg .before{fill:url(#hatch);stroke:var(--ink)}svg .now{fill:var(--bar);stroke:var(--ink)}
+svg .before{fill:url(#hatch);stroke:var(--ink)}svg .now{fill:var(--bar);stroke:var(--ink)}
 svg .hatch{stroke:var(--ink)}svg .empty{fill:none;stroke:var(--ink)}
 """
 _HATCH = (
@@ -49,14 +37,12 @@ def page(report: Report, reviewing: Reviewing, version: str, against: str, *, ti
     from llmguard.approvals.history import told
 
     pieces = [
-        '<!doctype html><html lang="en"><meta charset="utf-8">',
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-        '<meta name="viewport" content="width=device-width,initial-scale=1">',
-        f"<title>Replay of policy {_text(title)}</title><style>{_STYLE}</style>{_HATCH}",
-        f"<h1>Replay of policy {_text(version[:12])}</h1>",
-        f'<p class="soft">against {_text(against[:12])}, which is in force; {_text(_period(report))}</p>',
-        f'<p class="lead">{_text(told(report))}</p>',
-        "<ul>" + "".join(f"<li>{_text(line)}" for line in notes(report, reviewing)) + "</ul>",
+        *head(f"Replay of policy {title}", _STYLE),
+        _HATCH,
+        f"<h1>Replay of policy {text(version[:12])}</h1>",
+        f'<p class="soft">against {text(against[:12])}, which is in force; {text(_period(report))}</p>',
+        f'<p class="lead">{text(told(report))}</p>',
+        "<ul>" + "".join(f"<li>{text(line)}" for line in notes(report, reviewing)) + "</ul>",
     ]
     if report.calls:
         pieces += [
@@ -84,8 +70,8 @@ def _period(report: Report) -> str:
     return f"{report.calls:,} calls, {moment(report.first)} to {moment(report.last)}"
 
 
-def _figure(title: str, svg: str, caption: str) -> str:
-    return f"<h2>{_text(title)}</h2><figure>{svg}<figcaption>{_text(caption)}</figcaption></figure>"
+def _figure(title: str, picture: str, caption: str) -> str:
+    return f"<h2>{text(title)}</h2><figure>{picture}<figcaption>{text(caption)}</figcaption></figure>"
 
 
 # --------------------------------------------------------------------------- pictures
@@ -98,11 +84,11 @@ def verdicts(report: Report) -> str:
     left, right, high = 150, 90, 18
     pieces, y = [], 8.0
     for verdict, pair in counts.items():
-        pieces.append(_label(left - 10, y + high + 4, _VERDICTS.get(verdict, verdict), "end"))
+        pieces.append(label(left - 10, y + high + 4, _VERDICTS.get(verdict, verdict), "end"))
         for kind, n in zip(("before", "now"), pair, strict=True):
             wide = max(1.0 if n else 0.0, (_WIDTH - left - right) * n / most)
-            pieces.append(_bar(kind, left, y, wide, high))
-            pieces.append(_label(left + wide + 6, y + 13, f"{n:,}"))
+            pieces.append(bar(kind, left, y, wide, high))
+            pieces.append(label(left + wide + 6, y + 13, f"{n:,}"))
             y += high + 2
         y += 12
     return _svg(y, "calls by verdict, before and now", pieces)
@@ -125,16 +111,16 @@ def days(report: Report) -> str:
     step = (_WIDTH - left - 10) / max(len(shown), 1)
     wide = min(26.0, step * 0.4)
     every = max(1, math.ceil(len(shown) / 12))
-    pieces = [_axis(left, low), _label(left - 6, low - high + 4, f"{most:,}", "end"), _label(left - 6, low, "0", "end")]
+    pieces = [_axis(left, low), label(left - 6, low - high + 4, f"{most:,}", "end"), label(left - 6, low, "0", "end")]
     for i, (day, (_, before, now)) in enumerate(shown):
         x = left + step * (i + 0.5)
         for kind, n, at in (("before", before, x - wide), ("now", now, x)):
             tall = high * n / most if most else 0
-            pieces.append(_bar(kind, at, low - tall, wide, tall))
+            pieces.append(bar(kind, at, low - tall, wide, tall))
             if len(shown) <= 14:
-                pieces.append(_label(at + wide / 2, low - tall - 4, f"{n:,}", "middle"))
+                pieces.append(label(at + wide / 2, low - tall - 4, f"{n:,}", "middle"))
         if i % every == 0:
-            pieces.append(_label(x, low + 16, day[5:], "middle", "soft"))
+            pieces.append(label(x, low + 16, day[5:], "middle", "soft"))
     return _svg(low + 28, "held calls per day, before and now", pieces)
 
 
@@ -148,7 +134,7 @@ def risks(report: Report) -> str:
     for side, (name, kind) in enumerate((("before", "before"), ("now", "now"))):
         start = side * (half + gap)
         pieces += [
-            _label(start, 14, name),
+            label(start, 14, name),
             f'<line class="axis" x1="{start}" y1="{low}" x2="{start + half}" y2="{low}"/>',
         ]
         for i, row in enumerate(report.risks):
@@ -158,11 +144,11 @@ def risks(report: Report) -> str:
             pieces.append(
                 f'<rect class="empty" x="{x:.1f}" y="{low - tall:.1f}" width="{step - 6:.1f}" height="{tall:.1f}"/>'
             )
-            pieces.append(_bar(kind, x, low - part, step - 6, part))
+            pieces.append(bar(kind, x, low - part, step - 6, part))
             middle = x + (step - 6) / 2
-            pieces.append(_label(middle, low - tall - 4, _short(calls) if calls else "", "middle"))
-            pieces.append(_label(middle, low + 14, f"{i * 10}", "middle", "soft"))
-            pieces.append(_label(middle, low + 29, _percent(held / calls) if held else "", "middle"))
+            pieces.append(label(middle, low - tall - 4, _short(calls) if calls else "", "middle"))
+            pieces.append(label(middle, low + 14, f"{i * 10}", "middle", "soft"))
+            pieces.append(label(middle, low + 29, _percent(held / calls) if held else "", "middle"))
     return _svg(low + 38, "calls by residual risk and the share that is held, before and now", pieces)
 
 
@@ -175,20 +161,11 @@ def _short(n: int) -> str:
 
 
 def _svg(height: float, title: str, pieces: Iterable[str]) -> str:
-    head = f'<svg viewBox="0 0 {_WIDTH} {height:.0f}" role="img" aria-label="{_text(title)}">'
-    return head + "".join(pieces) + "</svg>"
-
-
-def _bar(kind: str, x: float, y: float, wide: float, tall: float) -> str:
-    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{tall:.1f}"/>'
+    return svg(_WIDTH, height, title, pieces)
 
 
 def _axis(x: float, y: float) -> str:
-    return f'<line class="axis" x1="{x}" y1="{y}" x2="{_WIDTH}" y2="{y}"/>'
-
-
-def _label(x: float, y: float, text: str, anchor: str = "start", kind: str = "") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{_text(text)}</text>'
+    return axis(x, y, _WIDTH)
 
 
 # --------------------------------------------------------------------------- tables
@@ -200,12 +177,12 @@ def _changes(report: Report) -> str:
     rows = []
     for r in report.rows:
         sides = [f"{v} ({rule})" for v, rule in ((r.before, r.before_rule), (r.after, r.after_rule))]
-        examples = "" if r.effect == "same" else " ".join(f"<code>{_text(id_)}</code>" for id_ in r.examples)
+        examples = "" if r.effect == "same" else " ".join(f"<code>{text(id_)}</code>" for id_ in r.examples)
         kind = ' class="loosens"' if r.effect in LOOSENS else ""
-        cells = f"<td>{_text(EFFECTS[r.effect])}<td class=n>{r.calls:,}<td>{_text(sides[0])}<td>{_text(sides[1])}"
+        cells = f"<td>{text(EFFECTS[r.effect])}<td class=n>{r.calls:,}<td>{text(sides[0])}<td>{text(sides[1])}"
         rows.append(f"<tr{kind}>{cells}<td>{examples}")
-    head = "<tr><th>What changes<th class=n>Calls<th>Before<th>Now<th>For example"
-    return f"<h2>Changes</h2><table>{head}{''.join(rows)}</table>"
+    first = "<tr><th>What changes<th class=n>Calls<th>Before<th>Now<th>For example"
+    return f"<h2>Changes</h2><table>{first}{''.join(rows)}</table>"
 
 
 def _by(report: Report, table: str, title: str) -> str:
@@ -219,10 +196,6 @@ def _by(report: Report, table: str, title: str) -> str:
     for name in sorted(names, key=lambda n: (-sum(names[n].values()), n))[:50]:
         shown = f"{report.names[name]} ({name})" if table == "principal" and report.names.get(name) else name
         cells = "".join(f"<td class=n>{names[name].get(what, 0):,}" for what in seen)
-        rows.append(f"<tr><td>{_text(shown)}{cells}")
-    head = "".join(f"<th class=n>{_text(EFFECTS[what])}" for what in seen)
-    return f"<h2>{_text(title)}</h2><table><tr><th>{head}{''.join(rows)}</table>"
-
-
-def _text(text: str) -> str:
-    return escape(visible(text), quote=True)
+        rows.append(f"<tr><td>{text(shown)}{cells}")
+    columns = "".join(f"<th class=n>{text(EFFECTS[what])}" for what in seen)
+    return f"<h2>{text(title)}</h2><table><tr><th>{columns}{''.join(rows)}</table>"

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from llmguard.dataset import pipes
+from llmguard.dataset.kinds import Form
 from llmguard.dataset.task import Done, Numbered, Task
 from llmguard.errors import ConfigError, DatasetError, LLMGuardError
 
@@ -142,11 +143,7 @@ class _Crew:
                 return worker, e
             except OSError as e:
                 return worker, DatasetError(f"no worker process can be started: {e.strerror or type(e).__name__}")
-        lines = f"the block of {len(item.block.data):,} bytes that begins with record {item.block.first + 1:,}"
-        return None, DatasetError(
-            f"{AGAIN + 1} worker processes died over {lines}. Is memory short? Nothing was published; "
-            "the same command goes on where it stopped"
-        )
+        return None, died(place(item, self._task.form))
 
     def _started(self) -> _Worker:
         worker = _Worker(self._task)
@@ -172,6 +169,7 @@ class _Worker:
     """One process. What it would print goes nowhere: nobody has looked at it."""
 
     def __init__(self, task: Task) -> None:
+        self._form = task.form
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "llmguard.dataset.worker"],
             stdin=subprocess.PIPE,
@@ -201,7 +199,7 @@ class _Worker:
             raise _Dead from None
         if isinstance(head, Done):
             return _with(head, data)
-        raise _raised(head, block.first, len(block.data))
+        raise raised(head, place(item, self._form))
 
     def kill(self) -> None:
         """From any thread: whoever waits for its answer finds it dead."""
@@ -222,9 +220,26 @@ def _with(done: Done, data: bytes) -> Done:
     return done
 
 
-def _raised(told: tuple[str, str], first: int, size: int) -> LLMGuardError:
+def place(item: Numbered, form: Form) -> str:
+    """Where a block stands in its file, in words."""
+    first, data = item.block.first, item.block.data
+    if form in ("jsonl", "text"):
+        return f"records {first + 1:,} to {first + max(1, data.count(10)):,}"
+    return f"the {len(data):,} bytes from record {first + 1:,} on"
+
+
+def died(where: str) -> DatasetError:
+    return DatasetError(
+        f"{AGAIN + 1} worker processes died over {where}. Is memory short? Nothing was published; the same command "
+        "goes on where it stopped"
+    )
+
+
+def raised(told: tuple[str, str], where: str) -> LLMGuardError:
+    """What a worker told, as an error here."""
     kind, message = told
     if kind == "config":
         return ConfigError(message)
-    where = f"in the block of {size:,} bytes that begins with record {first + 1:,}"
-    return DatasetError(f"{where}: {message}" if kind == "ours" else f"an error ({message}) {where}; nothing of it is shown")
+    if kind == "ours":
+        return DatasetError(f"{where}: {message}")
+    return DatasetError(f"{where}: an unexpected error ({message}), of which nothing is shown; nothing was published")

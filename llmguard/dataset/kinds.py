@@ -40,7 +40,7 @@ class Shape:
 
 def shape(head: bytes, name: str, wanted: Form | None) -> Shape:
     """Of a file with these first bytes. ``wanted``: the form as its owner says. Raises DatasetError."""
-    coding = next((c for magic, c in _CODINGS.items() if head.startswith(magic)), "")
+    coding: Coding = next((c for magic, c in _CODINGS.items() if head.startswith(magic)), "")
     try:
         inside = _inside(head, coding) if coding else head
     except Damaged:
@@ -101,6 +101,8 @@ def _guess(inside: bytes) -> Form:
     if lines and lines[0].lstrip().startswith(b"{"):
         return "jsonl"
     whole = lines[:-1]
-    if len(whole) > 1 and any(whole[0].count(d) and len({line.count(d) for line in whole}) == 1 for d in (b",", b"\t", b";")):
+    if len(whole) > 1 and any(
+        whole[0].count(d) and len({line.count(d) for line in whole}) == 1 for d in (b",", b"\t", b";")
+    ):
         return "csv"
     return "text"

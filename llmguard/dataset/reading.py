@@ -19,6 +19,7 @@ from llmguard.payload.coding import Damaged, Decoder
 CHUNK = 1 << 20
 EXPANSION = 200
 """How many times its compressed size a file may have, unless its owner says more."""
+CHANGED = "{} was changed while it was read; nothing was published. Run it again"
 FREE = 256 << 20
 """Decompressed bytes from which on that is looked at."""
 
@@ -85,6 +86,8 @@ class Reader:
             yield piece
         if known is not None and self.prefix() != known:
             raise PrefixChanged
+        if self.read != self.mark.size:
+            raise DatasetError(CHANGED.format(self.path))
 
     def _chunk(self) -> bytes:
         """Always of one size, but for the last one."""
@@ -111,8 +114,8 @@ class Reader:
         except OSError:
             raise DatasetError(f"{self.path} was removed while it was read; nothing was published") from None
         same = Mark.of(here) == Mark.of(there) == self.mark and here.st_ctime_ns == self._changed
-        if not same or self.read != self.mark.size:
-            raise DatasetError(f"{self.path} was changed while it was read; nothing was published. Run it again")
+        if not same:
+            raise DatasetError(CHANGED.format(self.path))
 
     def close(self) -> None:
         self._file.close()

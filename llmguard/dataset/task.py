@@ -10,9 +10,11 @@ import gzip
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from llmguard.census import Census, Watch, key_of
 from llmguard.dataset.kinds import Coding, Form, zstd
 from llmguard.model import VaultEntry
 from llmguard.sifting import Block, Problem, Recipe, Sifted, Tally
+from llmguard.vault import Keyring, Vault
 
 GZIP_LEVEL = 6
 ZSTD_LEVEL = 3
@@ -39,27 +41,36 @@ class Done:
     problems: tuple[Problem, ...] = field(default=(), repr=False)
     drawn: bytes = field(default=b"", repr=False)
     seen: bytes = field(default=b"", repr=False)
+    census: Census | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A recipe, and how blocks come and go."""
+    """A recipe, and how blocks come and go. ``census``: whether the records are counted for a report."""
 
     recipe: Recipe
     form: Form
     coding: Coding = ""
+    census: bool = False
 
     def opened(self) -> Callable[[Numbered], Done]:
         """What does it; opened once in each process. Raises ConfigError."""
-        sifter = self.recipe.sifter()
-        if self.form == "parquet":
-            from llmguard.dataset.tables import cleaned
+        recipe, scanner = self.recipe, self.recipe.scanner()
+        watch = Watch(_key(recipe)) if self.census else None
+        sifter = recipe.sifter(scanner, watch)
+        if self.form != "parquet":
+            return lambda item: _done(item, sifter.block(item.block), self.coding, watch)
+        from llmguard.dataset.tables import cleaned
 
-            return lambda item: _done(item, cleaned(sifter, item.block), "")
-        return lambda item: _done(item, sifter.block(item.block), self.coding)
+        alone = recipe.sifter(scanner)
+        return lambda item: _done(item, cleaned(sifter, alone, item.block), "", watch)
 
 
-def _done(item: Numbered, sifted: Sifted, coding: Coding) -> Done:
+def _key(recipe: Recipe) -> bytes:
+    return key_of(Vault(Keyring.open(recipe.settings.data / "keys")), recipe.settings.tenant)
+
+
+def _done(item: Numbered, sifted: Sifted, coding: Coding, watch: Watch | None) -> Done:
     return Done(
         number=item.number,
         first=item.block.first,
@@ -70,6 +81,7 @@ def _done(item: Numbered, sifted: Sifted, coding: Coding) -> Done:
         problems=sifted.problems,
         drawn=sifted.drawn,
         seen=sifted.seen,
+        census=watch.taken(item.block, sifted) if watch else None,
     )
 
 

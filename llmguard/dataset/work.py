@@ -65,6 +65,15 @@ class Work:
 
     # ------------------------------------------------------------------ what a run left
 
+    def peek(self) -> Mapping[str, Any]:
+        """The state that a run left, whatever its job was."""
+        state: Mapping[str, Any] = _unpickled(self.folder / "state") or {}
+        return state
+
+    def left_by(self, job: Mapping[str, Any]) -> bool:
+        """Whether what is there was left by this job."""
+        return bool(_unpickled(self.folder / "job") == job)
+
     def resume(self, job: Mapping[str, Any]) -> str:
         """Opens what a run of the same job left, or begins anew; says why it began anew, if it could have gone on."""
         before = _unpickled(self.folder / "job")
@@ -158,12 +167,17 @@ class Work:
         os.close(self._lock)
 
     def leave(self) -> None:
-        """Closes the folder, for a later run to go on."""
+        """Closes the folder for a later run to go on; without anything to go on from, it is removed."""
+        if not self.peek():
+            self.remove()
+            return
         self._close()
         os.close(self._lock)
 
     def _open(self) -> None:
         for name in FILES:
+            with suppress(FileNotFoundError):
+                os.chmod(self.folder / name, 0o600)  # it may have been about to become the output
             fd = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             self._files[name] = os.fdopen(fd, "r+b")
             self._files[name].seek(0, os.SEEK_END)
@@ -186,8 +200,8 @@ def told(place: Path) -> Iterator[None]:
     except OSError as e:
         if e.errno in _FULL:
             raise DatasetError(
-                f"no room is left for {place.parent} ({os.strerror(e.errno or 0)}): make room, and run the same command "
-                "again: it goes on where it stopped"
+                f"no room is left in {place.parent} ({e.strerror}): make room, and run the same command again; "
+                "it goes on where it stopped"
             ) from None
         raise DatasetError(f"{place} cannot be written: {e.strerror or type(e).__name__}") from None
 
@@ -236,7 +250,9 @@ def _locked(folder: Path, output: Path) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(lock)
-            raise DatasetError(f"another run is writing {output} at this moment: wait for it, or name another output") from None
+            raise DatasetError(
+                f"another run is writing {output} at this moment: wait for it, or name another output"
+            ) from None
         if _same(lock, folder / "lock"):
             return lock
         os.close(lock)

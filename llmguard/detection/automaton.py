@@ -15,7 +15,7 @@ import re
 import stat
 import tempfile
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -29,7 +29,7 @@ from llmguard.errors import ConfigError
 
 Plants = Sequence[tuple[int, bytes]]
 """Anchor numbers with a text in which that anchor must hit."""
-Words = Mapping[bytes, tuple[int, ...]]
+Numbered = Mapping[bytes, tuple[int, ...]]
 """Plain words, in any case, and the numbers of the anchors that each of them hits too. They compile twenty times as
 fast as expressions that hold them."""
 Databases = tuple[Any, ...]
@@ -52,37 +52,46 @@ class Automaton:
         plants: Plants = (),
         cache: Path | None = None,
         once: Collection[bytes] = (),
-        words: Words = MappingProxyType({}),
+        words: Numbered = MappingProxyType({}),
+        *,
+        lines: bool = False,
     ) -> None:
         """``once``: anchors of which only whether they hit is asked, told once a text. An empty anchor has words only.
+        ``lines``: a text may begin and end at any line feed.
 
         Raises ConfigError if an anchor does not compile. Without a plant for every anchor nothing is cached.
         """
         self._local = threading.local()
-        self._words = _Words(words)
+        self.words = Words(words)
         planted = {i for i, _ in plants} == set(range(len(anchors)))
-        path = _cache_path(cache, (*anchors, *words)) if cache is not None and planted else None
-        loaded = _loaded(path, plants, self._words) if path else None
+        marks = (*anchors, *words, *((b"lines",) if lines else ()))
+        path = _cache_path(cache, marks) if cache is not None and planted else None
+        loaded = _loaded(path, plants, self.words) if path else None
         self.from_cache = loaded is not None
-        self._databases = loaded if loaded is not None else (*by_demand(anchors, once), *self._words.compiled())
+        made = loaded if loaded is not None else (*by_demand(anchors, once, lines=lines), *self.words.compiled())
+        self.databases: Databases = made
         if path and loaded is None:
-            _store(path, packed(*map(hyperscan.dumpb, self._databases)))
+            _store(path, packed(*map(hyperscan.dumpb, made)))
 
     def scan(self, data: bytes) -> dict[int, list[int]]:
         """Anchor number → flat list of runs: first end, last end (byte offsets) of hits that lie close together."""
+        return _runs(self.databases, self.scratch(), self.words, data)
+
+    def scratch(self) -> tuple[Any, ...]:
+        """The calling thread's working memory for each database."""
         try:
-            scratch = self._local.scratch
+            scratch: tuple[Any, ...] = self._local.scratch
         except AttributeError:
-            scratch = self._local.scratch = tuple(map(hyperscan.Scratch, self._databases))
-        return _runs(self._databases, scratch, self._words, data)
+            scratch = self._local.scratch = tuple(map(hyperscan.Scratch, self.databases))
+        return scratch
 
 
-class _Words:
+class Words:
     """Plain words beside the expressions: literals. ASCII ones below ``SHORT`` letters want a boundary before them,
     which is part of the literal, or stand inside camelCase; behind a letter beyond ASCII an expression looks for them.
     """
 
-    def __init__(self, words: Words) -> None:
+    def __init__(self, words: Numbered) -> None:
         self.short = {w: n for w, n in words.items() if len(w) < SHORT and w.isascii()}
         spelled = {(w, True): n for w, n in words.items() if w not in self.short}
         for word, numbers in self.short.items():
@@ -92,7 +101,13 @@ class _Words:
         self.numbers = tuple(spelled.values())
         self.lengths = tuple(sorted({len(w) for w in self.short}))
 
+    def ending(self, data: bytes, end: int) -> Iterator[int]:
+        """The anchors of the short words that end there."""
+        for length in self.lengths:
+            yield from self.short.get(data[end - length : end].lower(), ())
+
     def compiled(self) -> Databases:
+        """Of all but short words behind a byte beyond ASCII, and of those."""
         return compiled_words(self.literals), compiled((_short(self.short),))
 
 
@@ -105,26 +120,45 @@ def _short(words: Collection[bytes]) -> bytes:
     return f"(?i:[\\x00\\x80-\\xff](?:{'|'.join(re.escape(w.decode()) for w in words)}))".encode() if words else _NEVER
 
 
-def _runs(databases: Databases, scratch: Any, words: _Words, data: bytes) -> dict[int, list[int]]:
+def _runs(databases: Databases, scratch: Any, words: Words, data: bytes) -> dict[int, list[int]]:
     runs: dict[int, list[int]] = {}
-    databases[0].scan(data, match_event_handler=_note, context=runs, scratch=scratch[0])
+    databases[0].scan(data, match_event_handler=note, context=runs, scratch=scratch[0])
     held: list[int] = []
     databases[_TRIGGERS].scan(data, match_event_handler=_note_held, context=held, scratch=scratch[_TRIGGERS])
     if not data.isascii():
         held.append(Demand.BEYOND)
     for demand in held:
-        databases[demand].scan(data, match_event_handler=_note, context=runs, scratch=scratch[demand])
+        more: dict[int, list[int]] = {}
+        databases[demand].scan(data, match_event_handler=note, context=more, scratch=scratch[demand])
+        _join(runs, more)
     if words.literals:  # the line feed is the boundary before a text
         told = (runs, words.numbers)
         databases[-2].scan(b"\n" + data, match_event_handler=_note_word, context=told, scratch=scratch[-2])
     if words.short and (Demand.BEYOND in held or b"\0" in data):
         ends: list[int] = []
         databases[-1].scan(data, match_event_handler=_note_end, context=ends, scratch=scratch[-1])
+        more = {}
         for end in ends:
-            for length in words.lengths:
-                for anchor in words.short.get(data[end - length : end].lower(), ()):
-                    _note(anchor, 0, end, 0, runs)
+            for anchor in words.ending(data, end):
+                note(anchor, 0, end, 0, more)
+        _join(runs, more)
     return runs
+
+
+def _join(runs: dict[int, list[int]], more: Mapping[int, list[int]]) -> None:
+    """Adds runs of hits that were found apart: an anchor may have alternatives in several databases."""
+    for anchor, run in more.items():
+        known = runs.get(anchor)
+        if known is None:
+            runs[anchor] = run
+            continue
+        merged: list[int] = []
+        for first, last in sorted([*zip(known[::2], known[1::2], strict=True), *zip(run[::2], run[1::2], strict=True)]):
+            if merged and first - merged[-1] <= _MERGE:
+                merged[-1] = max(merged[-1], last)
+            else:
+                merged += (first, last)
+        runs[anchor] = merged
 
 
 def _note_held(demand: int, _start: int, _end: int, _flags: int, held: list[int]) -> None:
@@ -140,10 +174,11 @@ def _note_word(
 ) -> None:
     runs, numbers = context
     for anchor in numbers[word]:
-        _note(anchor, start, end - 1, flags, runs)
+        note(anchor, start, end - 1, flags, runs)
 
 
-def _note(anchor: int, _start: int, end: int, _flags: int, runs: dict[int, list[int]]) -> None:
+def note(anchor: int, _start: int, end: int, _flags: int, runs: dict[int, list[int]]) -> None:
+    """Adds a hit, which ends behind those that were added before, to the runs of its anchor."""
     run = runs.get(anchor)
     if run is None:
         runs[anchor] = [end, end]
@@ -156,16 +191,16 @@ def _note(anchor: int, _start: int, end: int, _flags: int, runs: dict[int, list[
 _TRIGGERS = len(Demand)
 
 
-def by_demand(anchors: Sequence[bytes], once: Collection[bytes] = ()) -> Databases:
+def by_demand(anchors: Sequence[bytes], once: Collection[bytes] = (), *, lines: bool = False) -> Databases:
     """A database for each demand, then that of their triggers. Raises ConfigError.
 
-    Alternatives of an anchor go where each belongs.
+    Alternatives of an anchor go where each belongs. ``lines``: a text may begin and end at any line feed.
     """
     parted: dict[Demand, list[_Piece]] = {demand: [] for demand in Demand}
     for number, anchor in enumerate(anchors):
         for piece in branches(anchor):
             parted[demand_of(piece)].append((number, piece, anchor in once))
-    made = [_compiled(parted[demand]) for demand in Demand]
+    made = [_compiled(parted[demand], lines=lines) for demand in Demand]
     return (*made, _compiled([(int(d), t, True) for d, t in TRIGGERS.items() if parted[d]]))
 
 
@@ -173,15 +208,16 @@ _Piece = tuple[int, bytes, bool]
 """The number of an anchor, an expression of it, and whether it is told once a text."""
 
 
-def compiled(anchors: Sequence[bytes], once: Collection[bytes] = ()) -> Any:
+def compiled(anchors: Sequence[bytes], once: Collection[bytes] = (), *, lines: bool = False) -> Any:
     """A database of all ``anchors``, numbered in order. Raises ConfigError."""
-    return _compiled([(i, anchor, anchor in once) for i, anchor in enumerate(anchors)])
+    return _compiled([(i, anchor, anchor in once) for i, anchor in enumerate(anchors)], lines=lines)
 
 
-def _compiled(pieces: Sequence[_Piece]) -> Any:
+def _compiled(pieces: Sequence[_Piece], *, lines: bool = False) -> Any:
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     numbers, expressions, once = zip(*([p for p in pieces if p[1]] or [(0, _NEVER, True)]), strict=True)
-    flags = [hyperscan.HS_FLAG_SINGLEMATCH if single else 0 for single in once]
+    every = hyperscan.HS_FLAG_MULTILINE if lines else 0
+    flags = [every | (hyperscan.HS_FLAG_SINGLEMATCH if single else 0) for single in once]
     try:
         database.compile(expressions=list(expressions), ids=list(numbers), flags=flags)
     except hyperscan.error as e:
@@ -244,7 +280,7 @@ def _private(status: os.stat_result, kind: Any) -> bool:
     return kind(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
 
 
-def _loaded(path: Path, plants: Plants, words: _Words) -> Databases | None:
+def _loaded(path: Path, plants: Plants, words: Words) -> Databases | None:
     """The cached databases, or None on any doubt: absent, not ours, open to others, damaged, or blind to a plant."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -264,7 +300,7 @@ def _loaded(path: Path, plants: Plants, words: _Words) -> Databases | None:
         return None
 
 
-def _sees(databases: Databases, plants: Plants, words: _Words) -> bool:
+def _sees(databases: Databases, plants: Plants, words: Words) -> bool:
     """Whether each planted anchor hits, and no anchor that does not exist does."""
     scratch = tuple(map(hyperscan.Scratch, databases))
     known = {i for i, _ in plants}

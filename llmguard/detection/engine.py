@@ -18,6 +18,7 @@ from llmguard.detection import disguises
 from llmguard.detection.automaton import Automaton
 from llmguard.detection.match import Matcher
 from llmguard.detection.resolve import Candidate, Rank, resolve
+from llmguard.detection.together import AGAIN, Together, edged, fits, possible
 from llmguard.detection.verify import (
     MAX_LABELLED,
     Hit,
@@ -32,6 +33,8 @@ from llmguard.detection.verify import (
 from llmguard.errors import UnscannableRequest
 from llmguard.model import Detector, Finding, TextPart
 
+_LABELS = 4096
+"""Labels of which is remembered whose keywords they are."""
 _MAX_LABEL = 128
 """Characters of a key that count as a label; the key itself is a part of its own."""
 
@@ -65,6 +68,10 @@ class Engine:
         )
         expressions = tuple(a if isinstance(a, bytes) else b"" for a in anchors)
         self.automaton = Automaton(expressions, plants, cache, once=disguises.GATES, words=_words(anchors))
+        letters = (len(expressions), disguises.LETTERS_PLANT)
+        self._for_many = (*expressions, disguises.LETTERS), (*plants, letters), cache, _words(anchors)
+        self._many: Together | None = None
+        self._keys: dict[str, tuple[Rule, ...]] = {}
 
     def scan(self, parts: Sequence[TextPart], work: Work | None = None) -> tuple[tuple[Finding, ...], ...]:
         """Findings of each part, in the parts' order. ``work`` counts what verification cost.
@@ -74,6 +81,42 @@ class Engine:
         counted = Work() if work is None else work
         return self.across(parts, tuple(self._undisguised(part, counted) for part in parts), counted)
 
+    def each(self, parts: Sequence[TextPart]) -> list[tuple[Finding, ...]]:
+        """Findings of each part by itself, as ``scan`` of that part alone tells them; many parts cost less so.
+
+        Raises: UnscannableRequest if a text cannot be encoded as UTF-8 (lone surrogates).
+        """
+        work = Work()
+        found: list[tuple[Finding, ...]] = [()] * len(parts)
+        pieces = [_piece(part) for part in parts]
+        together = self._together()
+        if together is None:
+            return [self._undisguised(part, work) for part in parts]
+        short = [i for i, piece in enumerate(pieces) if fits(piece)]
+        if len(short) < len(parts):
+            for i in set(range(len(parts))) - set(short):
+                found[i] = self._undisguised(parts[i], work)
+        hits = together.scan([pieces[i] for i in short])
+        for number, i in enumerate(short):
+            runs = hits.get(number)
+            part = parts[i]
+            if runs is not None and AGAIN in runs:
+                found[i] = self._undisguised(part, work)
+            elif runs is not None or part.label or self._matcher is not None:
+                found[i] = self._looked(part, pieces[i], runs or {}, work)
+        return found
+
+    def _together(self) -> Together | None:
+        """Made when it is first asked for: a single call does without."""
+        if self._many is None:
+            expressions, plants, cache, words = self._for_many
+            if not possible(expressions):
+                return None
+            again = {len(expressions) - 1, *(number for number, _ in self._gates)}
+            again |= {i for i, expression in enumerate(expressions) if edged(expression)}
+            self._many = Together(Automaton(expressions, plants, cache, words=words, lines=True), again)
+        return self._many
+
     def across(
         self, parts: Sequence[TextPart], own: tuple[tuple[Finding, ...], ...], work: Work | None = None
     ) -> tuple[tuple[Finding, ...], ...]:
@@ -81,11 +124,36 @@ class Engine:
         edges = disguises.seams(parts) if len(parts) > 1 else None
         if edges is None:
             return own
-        crossing = self._undisguised(TextPart(edges.text, ""), Work() if work is None else work)
-        more: dict[int, list[Finding]] = {}
-        for i, finding in edges.findings(parts, crossing, own):
-            more.setdefault(i, []).append(finding)
-        return tuple(_joined(found, more[i]) if i in more else found for i, found in enumerate(own))
+        return _across(edges, parts, self._undisguised(TextPart(edges.text, ""), Work() if work is None else work), own)
+
+    def records(self, records: Sequence[Sequence[TextPart]]) -> list[tuple[tuple[Finding, ...], ...]]:
+        """Findings of each record's parts, as ``scan`` of that record alone tells them; many records cost less so, and
+        texts that come again are looked through once.
+
+        Raises: UnscannableRequest if a text cannot be encoded as UTF-8 (lone surrogates).
+        """
+        numbers: dict[tuple[str, str], int] = {}
+        wanted: list[TextPart] = []
+        own: list[list[int]] = []
+        for parts in records:
+            mine = []
+            for part in parts:
+                key = (part.label, part.text)
+                number = numbers.get(key)
+                if number is None:
+                    number = numbers[key] = len(wanted)
+                    wanted.append(part)
+                mine.append(number)
+            own.append(mine)
+        edges = [disguises.seams(parts) if len(parts) > 1 else None for parts in records]
+        seams = [i for i, e in enumerate(edges) if e is not None]
+        found = self.each([*wanted, *(TextPart(e.text, "") for e in edges if e is not None)])
+        results = [tuple([found[number] for number in mine]) for mine in own]
+        for i, crossing in zip(seams, found[len(wanted) :], strict=True):
+            edge = edges[i]
+            if crossing and edge is not None:
+                results[i] = _across(edge, records[i], crossing, results[i])
+        return results
 
     def _undisguised(
         self, part: TextPart, work: Work, depth: int = disguises.DEPTH, allowance: disguises.Allowance | None = None
@@ -111,39 +179,50 @@ class Engine:
         except UnicodeEncodeError:
             raise UnscannableRequest("a text holds a lone surrogate; send well-formed Unicode") from None
         label = _label(part.label) if part.label else b""
-        runs = self.automaton.scan(label + data if label else data)
+        piece = label + data if label else data
+        runs = self.automaton.scan(piece)
         seen = 1 if len(data) > len(part.text) and self._letters.scan(data) else 0
         for number, bit in self._gates if runs else ():
             if number in runs:
                 del runs[number]
                 seen |= bit
-        value = bool(label) and len(part.text) <= MAX_LABELLED and "\n" not in part.text
-        matched = self._matcher.find(part.text) if self._matcher is not None else ()
-        if not runs and not value and not matched:
-            return (), data, seen
-        text = Text(label + data, len(label), runs, work)
-        found = self._believed(text, part.label if value else "")
-        findings = self._findings(part.text, data, len(label), found, matched) if found or matched else ()
-        return findings, data, seen
+        return self._looked(part, piece, runs, work), data, seen
 
-    def _believed(self, text: Text, label: str) -> list[Hit]:
-        """What rules believe; under a ``label``, the whole text may be a value."""
+    def _looked(self, part: TextPart, piece: bytes, runs: dict[int, list[int]], work: Work) -> tuple[Finding, ...]:
+        """What rules believe of a part, whose bytes stand behind its label in ``piece``, where ``runs`` say."""
+        asked = self._asked(part.label) if part.label else ()
+        if asked and (len(part.text) > MAX_LABELLED or "\n" in part.text):
+            asked = ()
+        matched = self._matcher.find(part.text) if self._matcher is not None else ()
+        if not runs and not asked and not matched:
+            return ()
+        prefix = len(_label(part.label)) if part.label else 0
+        text = Text(piece, prefix, runs, work)
+        found = self._believed(text, asked)
+        data = piece[prefix:] if prefix else piece
+        return self._findings(part.text, data, prefix, found, matched) if found or matched else ()
+
+    def _believed(self, text: Text, asked: Sequence[Rule]) -> list[Hit]:
+        """What rules believe; to those that are ``asked``, the whole text may be a value."""
         found: list[Hit] = []
         for anchor, ends in text.runs.items():
             for rule in self._by_anchor[anchor]:
                 rule.look(text, ends, found)
-        if label:
-            self._whole(label, text, found)
+        for rule in asked:
+            rule.whole(text, found)
         return found
 
-    def _whole(self, label: str, text: Text, found: list[Hit]) -> None:
-        """Asks the rules that have a keyword which the label is."""
-        words = _CAMEL.sub(" ", label[:_MAX_LABEL]).encode("utf-8", "replace")
-        if self._keywords is None or not self._keywords.found(words):
-            return
-        for rule in self._with_keywords:
-            if rule.keywords is not None and rule.keywords.found(words):
-                rule.whole(text, found)
+    def _asked(self, label: str) -> tuple[Rule, ...]:
+        """The rules that have a keyword which the label is. Labels come again."""
+        known = self._keys.get(label)
+        if known is None:
+            words = _CAMEL.sub(" ", label[:_MAX_LABEL]).encode("utf-8", "replace")
+            some = self._keywords is not None and self._keywords.found(words)
+            known = tuple(r for r in self._with_keywords if some and r.keywords is not None and r.keywords.found(words))
+            if len(self._keys) >= _LABELS:
+                self._keys.clear()
+            self._keys[label] = known
+        return known
 
     def explain(self, text: str) -> list[Explanation]:
         """What every rule that looked at ``text`` as it is written thought of it, in the text's order.
@@ -157,7 +236,7 @@ class Engine:
             runs.pop(number, None)
         notes: list[Note] = []
         looked = Text(data, 0, runs, Work(), notes=notes)
-        self._believed(looked, "")
+        self._believed(looked, ())
         judged = {n.rule for n in notes}
         for anchor, ends in runs.items():
             rules = (r for r in self._by_anchor[anchor] if r.order not in judged)
@@ -233,6 +312,15 @@ def _explained(note: Note, start: int, end: int, detector: Detector, findings: S
     )
 
 
+def _across(
+    edges: disguises.Seams, parts: Sequence[TextPart], crossing: Sequence[Finding], own: tuple[tuple[Finding, ...], ...]
+) -> tuple[tuple[Finding, ...], ...]:
+    more: dict[int, list[Finding]] = {}
+    for i, finding in edges.findings(parts, crossing, own):
+        more.setdefault(i, []).append(finding)
+    return tuple(_joined(found, more[i]) if i in more else found for i, found in enumerate(own))
+
+
 def _joined(found: tuple[Finding, ...], more: Sequence[Finding]) -> tuple[Finding, ...]:
     """What was found, and what was found beneath it: that is a guess where both overlap."""
     if not more:
@@ -247,6 +335,15 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-./]+")
 def _label(text: str) -> bytes:
     """What is scanned before a text that stood under a key, so that its pattern and context words count."""
     return text[:_MAX_LABEL].replace("\n", " ").encode("utf-8", "replace") + b": "
+
+
+def _piece(part: TextPart) -> bytes:
+    """What is scanned of a part."""
+    try:
+        data = part.text.encode()
+    except UnicodeEncodeError:
+        raise UnscannableRequest("a text holds a lone surrogate; send well-formed Unicode") from None
+    return _label(part.label) + data if part.label else data
 
 
 Anchor = bytes | tuple[bytes, ...]

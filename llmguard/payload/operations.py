@@ -59,12 +59,15 @@ _CONTINUED: Scopes = (
     ("conversation", "body:/conversation"),
     ("conversation", "body:/conversation/id"),
 )
+_BATCHES: Scopes = (("batch", "answer:/id"),)
 _BATCH_LINKS: Scopes = (
     ("batch:/id", "call"),
     ("batch:/id", "file:/input_file_id"),
     ("file:/output_file_id", "batch:/id"),
     ("file:/error_file_id", "batch:/id"),
 )
+_FILED = (("file", "/id", ()),)
+_UPLOADED = (("file", "/file/id", ()),)
 _EVAL: Scopes = (("eval", "path:eval_id"),)
 _RUN: Scopes = (("eval_run", "path:run_id"), ("eval", "path:eval_id"))
 _RUN_LINKS: Scopes = (
@@ -110,8 +113,9 @@ def _inference() -> list[Operation]:
             "batches.create",
             kind,
             grant_links=_BATCH_LINKS,
+            produces=(("batch", "/id", ("/input_file_id",)),),
         ),
-        _op("GET", "/batches", "batches.list", kind, grant_links=_BATCH_LINKS),
+        _op("GET", "/batches", "batches.list", kind, grant_reads=_BATCHES, grant_links=_BATCH_LINKS),
         _op("GET", "/batches/{batch_id}", "batches.get", kind, grant_reads=_BATCH, grant_links=_BATCH_LINKS),
         _op(
             "POST",
@@ -184,13 +188,13 @@ def _files() -> list[Operation]:
     finished: Scopes = (*sent, ("file:/file/id", "upload:path:upload_id"))
     return [
         _op("GET", "/files", "files.list", kind, grant_reads=(("file", "answer:/id"),)),
-        _op("POST", "/files", "files.create", kind, "multipart", grant_links=(("file:/id", "call"),)),
+        _op("POST", "/files", "files.create", kind, "multipart", grant_links=(("file:/id", "call"),), produces=_FILED),
         _op("GET", "/files/{file_id}", "files.get", kind, grant_reads=_FILE),
         _op("DELETE", "/files/{file_id}", "files.delete", kind),
         _op("GET", "/files/{file_id}/content", "files.content", kind, grant_reads=_FILE),
         _op("POST", "/uploads", "uploads.create", kind, grant_links=(("upload:/id", "call"),)),
         _op("POST", f"{upload}/parts", "uploads.parts.create", kind, "multipart", grant_links=sent),
-        _op("POST", f"{upload}/complete", "uploads.complete", kind, grant_links=finished),
+        _op("POST", f"{upload}/complete", "uploads.complete", kind, grant_links=finished, produces=_UPLOADED),
         _op("POST", f"{upload}/cancel", "uploads.cancel", kind, "none"),
         *_vector_stores(),
     ]
@@ -294,9 +298,10 @@ def _evals() -> list[Operation]:
 
 def _training() -> list[Operation]:
     kind: Kind = "training"
+    learnt = ("/training_file", "/validation_file")
     root, job = "/fine_tuning/jobs", "/fine_tuning/jobs/{fine_tuning_job_id}"
     return [
-        _op("POST", root, "fine_tuning.jobs.create", kind, grant_reads=(("file", "body:/training_file"),)),
+        _op("POST", root, "fine_tuning.jobs.create", kind, produces=(("job", "/id", learnt),), trains_on=learnt),
         _op("GET", root, "fine_tuning.jobs.list", kind),
         _op("GET", job, "fine_tuning.jobs.get", kind),
         _op("POST", f"{job}/cancel", "fine_tuning.jobs.cancel", kind, "none"),

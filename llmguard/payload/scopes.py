@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from llmguard.model import Operation
+from llmguard.model import Operation, Produced
 from llmguard.payload.json import Document
 from llmguard.payload.operations import Params
 
@@ -41,6 +41,24 @@ def belonging(operation: Operation, answer: Any = None, params: Params = ()) -> 
     for value in _objects(answer) if rows else ():
         found |= dict.fromkeys(_scopes(rows, value, ()))
     return tuple(found)
+
+
+def produced(operation: Operation, answer: Any) -> tuple[Produced, ...]:
+    """What was made, and from what, as a parsed answer tells."""
+    return tuple(
+        Produced(id_, kind, tuple(source for pointer in of for source in _named(answer, pointer)))
+        for kind, at, of in operation.produces
+        for id_ in _named(answer, at)
+    )
+
+
+def learnt_from(operation: Operation, body: Any) -> tuple[str, ...]:
+    """The files that a model is to learn from, as a parsed body names them."""
+    return tuple(id_ for pointer in operation.trains_on for id_ in _named(body, pointer))
+
+
+def _named(value: Any, pointer: str) -> Iterator[str]:
+    return (found for found in _pointed(value, pointer.split("/")[1:]) if type(found) is str and found)
 
 
 def linked(

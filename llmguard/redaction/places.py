@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +10,8 @@ Sink = Literal["text", "tool_argument", "url"]
 
 _LINKS = frozenset(("url", "uri", "href", "src", "image_url", "audio_url", "video_url", "file_url", "server_url"))
 """Keys of an answer whose value is fetched by whoever shows it."""
+_ARGUMENTS = frozenset(("arguments", "input", "action", "command"))
+"""Keys of an answer whose value may be a tool's arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,32 +25,45 @@ class AnswerPlace:
     tool: str | None
 
 
-def places(value: Any, names: Mapping[str, str] | None = None) -> Iterator[AnswerPlace]:
-    """Every string of an answer. ``names``: tool names by item id, for events that name the item only."""
-    walk = _Places(names or {})
-    return walk.value(value, "text", None)
+def places(
+    value: Any, names: Mapping[str, str] | None = None, wanted: Callable[[str], bool] | None = None
+) -> list[AnswerPlace]:
+    """The strings of an answer, or those that are ``wanted``. ``names``: tool names by item id, for events that name the
+    item only.
+    """
+    walk = _Places(names or {}, wanted)
+    walk.value(value, "text", None)
+    return walk.found
 
 
 class _Places:
-    def __init__(self, names: Mapping[str, str]) -> None:
+    def __init__(self, names: Mapping[str, str], wanted: Callable[[str], bool] | None) -> None:
         self._names = names
+        self._wanted = wanted
         self._next = -1
+        self.found: list[AnswerPlace] = []
 
-    def value(self, value: Any, sink: Sink, tool: str | None) -> Iterator[AnswerPlace]:
-        if type(value) is str:
-            self._next += 1
-            yield AnswerPlace(self._next, value, False, sink, tool)
-        elif type(value) is list:
+    def value(self, value: Any, sink: Sink, tool: str | None) -> None:
+        kind = type(value)
+        if kind is str:
+            self._string(value, False, sink, tool)
+        elif kind is list:
             for child in value:
-                yield from self.value(child, sink, tool)
-        elif type(value) is dict:
+                self.value(child, sink, tool)
+        elif kind is dict:
             for key, child in value.items():
-                self._next += 1
-                yield AnswerPlace(self._next, key, True, sink, tool)
+                self._string(key, True, sink, tool)
                 if sink == "text" and key in _LINKS:
-                    yield from self.value(child, "url", None)
+                    self.value(child, "url", None)
+                elif key in _ARGUMENTS:
+                    self.value(child, *(self._argument(value, key) or (sink, tool)))
                 else:
-                    yield from self.value(child, *(self._argument(value, key) or (sink, tool)))
+                    self.value(child, sink, tool)
+
+    def _string(self, text: str, is_key: bool, sink: Sink, tool: str | None) -> None:
+        self._next += 1
+        if self._wanted is None or self._wanted(text):
+            self.found.append(AnswerPlace(self._next, text, is_key, sink, tool))
 
     def _argument(self, node: Mapping[str, Any], key: str) -> tuple[Sink, str | None] | None:
         """The tool that the value under ``key`` is an argument of."""

@@ -23,6 +23,8 @@ from llmguard.redaction.places import Sink, places
 from llmguard.redaction.retold import Retold, retold
 from llmguard.vault import TAG_LENGTH
 
+_TOLD = re.compile(rb'"(?:token|annotation|logprobs)|\\u00')
+"""Whether an answer may say something of its own text."""
 MAX_GROWTH = 64 * 1024 * 1024
 """Characters by which restoring may lengthen one answer."""
 
@@ -102,7 +104,7 @@ class Restorer:
         texts = self.replacements(document.value, budget)
         if not texts:
             return raw
-        told = retold(document.value, self, budget)
+        told = retold(document.value, self, budget) if _TOLD.search(raw) else Retold()
         return self.rewritten(document, texts, told)
 
     def rewritten(self, document: Document, texts: dict[int, str], told: Retold) -> bytes:
@@ -125,16 +127,17 @@ class Restorer:
     def replacements(self, value: Any, budget: Budget, names: Mapping[str, str] | None = None) -> dict[int, str]:
         """The strings of a tree that change when they are restored, by number."""
         changed = {}
-        for place in places(value, names or {}):
-            if self.touches(place.text):
-                passage = self.passage(place.sink, place.tool, nested=True, budget=budget)
-                text = passage.feed(place.text) + passage.finish()
-                if text != place.text:
-                    changed[place.number] = text
+        for place in places(value, names, self.touches):
+            passage = self.passage(place.sink, place.tool, nested=True, budget=budget)
+            text = passage.feed(place.text) + passage.finish()
+            if text != place.text:
+                changed[place.number] = text
         return changed
 
     def touches(self, text: str) -> bool:
         """Whether a granted tag stands anywhere in the text: a cheap no for nearly all text."""
+        if len(text) <= TAG_LENGTH:
+            return False
         return any(tag[:TAG_LENGTH].upper() in self._by_tag for tag in TAG.findall(text))
 
     def hits(self, text: str, start: int, final: bool) -> Iterator[Hit]:

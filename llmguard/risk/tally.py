@@ -96,11 +96,11 @@ class Tally:
         if f.category == "pii":
             self.personal.add(f.type)
         self.severity[f.type] = max(self.severity[f.type], RANK[f.severity])
-        value = values.get(f.identity)
+        value, times = values.get(f.identity), f.times if f.identity else 0  # nobody knows which of those are equal
         if value is None:
-            values[f.identity] = [points, left, f.times]
+            values[f.identity] = [points, left, times or 1]
         else:
-            values[f.identity] = [max(value[0], points), max(value[1], left), value[2] + f.times]
+            values[f.identity] = [max(value[0], points), max(value[1], left), value[2] + times]
 
 
 def people(found: Iterable[Found]) -> int:

@@ -71,9 +71,12 @@ _UNSEEN = {
     "nesting": "JSON inside JSON inside JSON was not read to its end",
     "encrypted": "content that the provider had encrypted was not read",
     "image": "an image was not looked at",
+    "unknown_file": "a model learns from a file that did not pass this guard",
     "audio": "a sound recording was not listened to",
     "video": "a video was not watched",
     "file": "a file was not opened",
+    "archive": "not all of an archive was opened",
+    "pdf": "a PDF was not read, or not all of it",
 }
 WHERE = {"internal": "an internal model", "contract": "a provider under contract", "public": "a public provider"}
 USES = {

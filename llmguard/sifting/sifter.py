@@ -32,6 +32,9 @@ Excepting = Callable[[Sequence[TextPart], Findings], tuple[Findings, Mapping[str
 Watch = Callable[[int, Sequence[TextPart], Sequence[Sequence[Finding]], bytes], None]
 """Told of every record: its number, what stood in it, what was found, and the bytes that leave for it."""
 EXPOSED = "something stands where it cannot be replaced; the record is left out"
+_Scanned = tuple[Findings, Mapping[str, int], bool]
+"""Findings, what was excepted, and whether nobody looked for names."""
+_NONE: Mapping[str, int] = MappingProxyType({})
 _NO_CHOICES: Mapping[int, Choice] = MappingProxyType({})
 
 
@@ -103,9 +106,15 @@ class Sifter:
     def block(self, block: Block) -> Sifted:
         """Raises GuardUnavailable where a style cannot be written."""
         work = _Work(self, Tally())
-        records = read(block, self._layout, self._line)
+        records = list(read(block, self._layout, self._line))
+        scanned = iter(self._scanned([r.parts for r in records if isinstance(r, Record) and r.number >= 0]))
         for record in records:
-            work.take(record)
+            if isinstance(record, Problem):
+                work.bad(record)
+            elif record.number < 0:
+                work.between(record.raw)
+            else:
+                work.take(record, *next(scanned))
         return work.sifted()
 
     def clean(self, record: Any) -> Cleaned:
@@ -121,7 +130,7 @@ class Sifter:
     def _cleaned(
         self, parts: tuple[TextPart, ...], content: Extract | None, edited: Callable[[Mapping[int, str]], Any]
     ) -> Cleaned:
-        findings, _ = self.found(parts)
+        findings, _, _ = self._scanned([parts])[0]
         if self._drop and any(findings):
             return Cleaned(None, parts, findings)
         redaction = self.redacted(parts, findings, content.misfits if content else None)
@@ -130,10 +139,20 @@ class Sifter:
             whole = None
         return Cleaned(whole, parts, findings, redaction.entries, len(redaction.exposed))
 
-    def found(self, parts: Sequence[TextPart]) -> tuple[Findings, Mapping[str, int]]:
-        """Findings of a record's parts, but for those that are excepted."""
-        findings = tuple(self._scanner.scan(parts, self._principal))
-        return self._exceptions(parts, findings) if self._exceptions else (findings, {})
+    def _scanned(self, records: Sequence[tuple[TextPart, ...]]) -> list[_Scanned]:
+        """Findings of the records' parts, but for those that are excepted."""
+        budget = self._budget if self._scanner.names is not None else None
+        if budget is None:
+            each = [(found, False) for found in self._scanner.records(records, self._principal)]
+        else:
+            large = [sum([len(part.text) for part in parts]) > budget for parts in records]
+            ruled = iter(self._scanner.engine.records([r for r, big in zip(records, large, strict=True) if big]))
+            rest = [r for r, big in zip(records, large, strict=True) if not big]
+            named = iter(self._scanner.records(rest, self._principal))
+            each = [(next(ruled if big else named), big) for big in large]
+        if self._exceptions is None:
+            return [(found, _NONE, big) for found, big in each]
+        return [(*self._exceptions(r, found), big) for r, (found, big) in zip(records, each, strict=True)]
 
     def redacted(
         self,
@@ -154,21 +173,22 @@ class _Work:
         self._entries: dict[str, VaultEntry] = {}
         self._identities: dict[tuple[str, str], str] = {}
 
-    def take(self, record: Record | Problem) -> None:
-        tally = self._tally
-        if isinstance(record, Problem):
-            tally.records += 1
-            self._problem(record)
-            return
-        if record.number < 0:
-            self._out.append(record.raw)
-            return
+    def bad(self, problem: Problem) -> None:
+        self._tally.records += 1
+        self._problem(problem)
+
+    def between(self, raw: bytes) -> None:
+        self._out.append(raw)
+
+    def take(self, record: Record, findings: Findings, excepted: Mapping[str, int], unnamed: bool) -> None:
+        """A record with its findings. ``unnamed``: nobody looked for names in it."""
+        tally, sifter = self._tally, self._sifter
         tally.records += record.lines if isinstance(record, Passage) else 1
-        sifter = self._sifter
-        findings, excepted = sifter.found(record.parts)
-        tally.characters += sum(len(part.text) for part in record.parts)
+        tally.characters += sum([len(part.text) for part in record.parts])
         if record.unscanned:
             tally.unscanned |= frozenset(record.unscanned)
+        if unnamed:
+            tally.unscanned |= {"names"}
         if excepted:
             tally.excepted.update(excepted)
         data = self._leaving(record, findings)

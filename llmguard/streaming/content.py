@@ -1,8 +1,8 @@
 """ContentRestorer: the content of a file that is restored line by line as it passes, whatever it is called.
 
-Owns what is JSON in a file (a line is parsed by itself, so that values are escaped as they have to be), text, or binary.
-Which placeholders may return is asked block by block, by the tags that stand there: a file may hold more of them than
-fit into memory.
+Owns what is JSON in a file (each line is parsed by itself, so that values are escaped as they have to be), what is text
+(a link may go on behind the end of a line) and what is neither. Which placeholders may return is asked block by block,
+by the tags that stand there: a file may hold more of them than fit into memory.
 
 Invariant: what holds no granted placeholder leaves as the bytes that it came in; memory is bounded by ``MAX_LINE``.
 """

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmguard.testing import assistants, responses
+from llmguard.testing.files import Files
 
 CREATED = 1_700_000_000
 Say = Callable[[Any], str]
@@ -52,9 +53,10 @@ class Dialect:
         self._completions: dict[str, Any] = {}
         self._lists: dict[str, list[Any]] = {}
         """Items of conversations, messages of threads."""
+        self.files = Files(lambda path, body: self.answer(Asked("POST", path, {}, body, 0)))
 
     def answer(self, asked: Asked) -> Any:
-        """The JSON of the answer, or a Stream. What no rule names is echoed."""
+        """The JSON of the answer, a Stream, or the Content of a file. What no rule names is echoed."""
         for method, pattern, rule in self._rules():
             if asked.method == method and (match := re.fullmatch(pattern, asked.path)):
                 return rule(asked, *match.groups())
@@ -74,8 +76,25 @@ class Dialect:
             ("POST", r".*/threads/([^/]+)/messages", self._message_added),
             ("POST", r".*/threads/([^/]+)/runs", self._run),
             ("GET", r".*/responses/([^/]+)/input_items", self._input_items),
+            *self._file_rules(),
             ("GET", r".*/models", lambda _: {"object": "list", "data": [_model("echo"), _model("echo-2")]}),
             ("GET", r".*/models/([^/]+)", lambda _, name: _model(name)),
+        ]
+
+    def _file_rules(self) -> list[tuple[str, str, Callable[..., Any]]]:
+        files = self.files
+        return [
+            ("POST", r".*/files", lambda asked: files.create(asked.body, asked.number)),
+            ("GET", r".*/files", lambda _: files.listed("file-")),
+            ("GET", r".*/files/([^/]+)/content", lambda _, name: files.content(name)),
+            ("GET", r".*/files/([^/]+)", lambda _, name: files.get(name)),
+            ("POST", r".*/batches", lambda asked: files.batch(asked.body, asked.number)),
+            ("GET", r".*/batches", lambda _: files.listed("batch_")),
+            ("GET", r".*/batches/([^/]+)", lambda _, name: files.get(name)),
+            ("POST", r".*/evals", lambda asked: files.eval(asked.body, asked.number)),
+            ("GET", r".*/evals/([^/]+)", lambda _, name: files.get(name)),
+            ("POST", r".*/evals/([^/]+)/runs", lambda asked, name: files.run(name, asked.body, asked.number)),
+            ("GET", r".*/evals/[^/]+/runs/([^/]+)/output_items", lambda _, name: files.outputs(name)),
         ]
 
     # ----------------------------------------------------------------- chat and legacy completions

@@ -7,6 +7,7 @@ It keeps what it received, byte for byte, so that a test can look at what a prov
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from aiohttp import web
 
 from llmguard.model import hidden
 from llmguard.testing.dialect import DONE, Asked, Dialect, Say, Stream
+from llmguard.testing.files import Content, form
 
 Behaviour = Literal["echo", "error", "hangup", "cut_stream", "cut_body", "redirect", "not_json", "wait", "busy_once"]
 
@@ -118,15 +120,20 @@ class EchoUpstream:
         return await self._echo(request, body)
 
     async def _echo(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        try:
-            asked: Any = json.loads(body) if body else {}
-        except ValueError:
-            asked = {}
+        content_type = request.headers.get("content-type", "")
+        asked: Any = {}
+        if content_type.startswith("multipart/"):
+            asked = form(content_type, body)
+        elif body:
+            with contextlib.suppress(ValueError):
+                asked = json.loads(body)
         asked = asked if isinstance(asked, dict) else {}
         number = len(self.received)
         answer = self.dialect.answer(Asked(request.method, request.path, request.query, asked, number))
         if isinstance(answer, Stream):
             return await self._stream(request, answer)
+        if isinstance(answer, Content):
+            return web.Response(body=answer.data, content_type=answer.media_type)
         return await self._json(request, answer)
 
     async def _json(self, request: web.Request, value: Any) -> web.StreamResponse:

@@ -22,8 +22,8 @@ from llmguard.drivers import adrive, drive
 from llmguard.effects import Flow, Head
 from llmguard.errors import CallBlocked, ConfigError, LLMGuardError, UpstreamError
 from llmguard.guard import Guard
-from llmguard.model import Content, Destination, Egress
-from llmguard.payload import coding
+from llmguard.model import Content, Destination, Egress, FormField
+from llmguard.payload import coding, multipart
 from llmguard.payload import headers as header_rules
 from llmguard.payload.headers import CREDENTIALS, Pairs
 from llmguard.request import Request
@@ -123,7 +123,47 @@ def _leave_connections(transport: Any) -> None:
 # --------------------------------------------------------------------------- one exchange
 
 
-def _flow(guard: Guard, request: Any) -> tuple[Flow, Pairs]:
+def _reader(guard: Guard, request: Any) -> multipart.Reader | None:
+    """What reads a form piece by piece, its files into the spool; None for other bodies. Raises UnscannableRequest."""
+    media = request.headers.get("content-type", "")
+    if header_rules.media_type((("content-type", media),)) != "multipart/form-data":
+        return None
+    return guard.transfers.reader(guard.settings.tenant, media)
+
+
+def _form(guard: Guard, request: Any) -> tuple[FormField, ...]:
+    """The fields of a form, () for other bodies, which are read."""
+    reader = _reader(guard, request)
+    if reader is None:
+        request.read()
+        return ()
+    try:
+        for piece in request.stream:
+            reader.feed(piece)
+        return reader.finish()
+    except BaseException:
+        reader.abort()
+        guard.transfers.release(reader.fields)
+        raise
+
+
+async def _aform(guard: Guard, request: Any) -> tuple[FormField, ...]:
+    """The same of an async client."""
+    reader = _reader(guard, request)
+    if reader is None:
+        await request.aread()
+        return ()
+    try:
+        async for piece in request.stream:
+            reader.feed(piece)
+        return reader.finish()
+    except BaseException:
+        reader.abort()
+        guard.transfers.release(reader.fields)
+        raise
+
+
+def _flow(guard: Guard, request: Any, form: tuple[FormField, ...]) -> tuple[Flow, Pairs]:
     """The pipeline's flow of a request, and the credentials that join it at the provider."""
     known = guard.settings.destination
     origin = f"{request.url.scheme}://{request.url.netloc.decode()}"
@@ -134,8 +174,8 @@ def _flow(guard: Guard, request: Any) -> tuple[Flow, Pairs]:
     destination = known if known.base_url == root else Destination(request.url.host, root)
     credentials = tuple((n, v) for n, v in headers if n in CREDENTIALS)
     account = guard.account(" ".join(v for n, v in credentials if not n.startswith("cookie")))
-    body = coding.of_request(request.content, headers, guard.settings.max_json_bytes)
-    seen = Request(request.method, path, query, headers, body)
+    body = b"" if form else coding.of_request(request.content, headers, guard.settings.max_json_bytes)
+    seen = Request(request.method, path, query, headers, body, form)
     return guard.flow(guard.call(seen, guard.local_principal(), destination, account)), credentials
 
 
@@ -332,8 +372,7 @@ def _family(module: ModuleType) -> SimpleNamespace:  # noqa: C901  small classes
                 return _answered(m, e)
 
         def _guarded(self, guard: Guard, request: Any) -> Any:
-            request.read()
-            flow, credentials = _flow(guard, request)
+            flow, credentials = _flow(guard, request, _form(guard, request))
             upstream = SyncUpstream(self._inner(), request, credentials)
             items = drive(guard, flow, upstream)
             try:
@@ -359,8 +398,7 @@ def _family(module: ModuleType) -> SimpleNamespace:  # noqa: C901  small classes
                 return _answered(m, e)
 
         async def _guarded(self, guard: Guard, request: Any) -> Any:
-            await request.aread()
-            flow, credentials = _flow(guard, request)
+            flow, credentials = _flow(guard, request, await _aform(guard, request))
             upstream = AsyncUpstream(self._inner(), request, credentials)
             items = adrive(guard, flow, upstream)
             try:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 
 from llmguard.detection.disguises import escapes, letters, spelled, tokens
-from llmguard.detection.disguises.seams import seams
+from llmguard.detection.disguises.seams import Seams, seams
 from llmguard.detection.disguises.tokens import Allowance
 from llmguard.detection.disguises.view import Beyond, View, windows
 from llmguard.model import EVASION, Finding
@@ -27,6 +27,7 @@ __all__ = [
     "PLANTS",
     "Allowance",
     "Beyond",
+    "Seams",
     "View",
     "evasion",
     "seams",

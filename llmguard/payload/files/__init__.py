@@ -69,7 +69,7 @@ def _also(looking: Looking, file: BinaryIO, kind: Kind, address: str) -> None:
     size = file.seek(0, 2)
     if kind != "archive" and kind not in ZIPPED and zips.ends_like_zip(file):
         looking.blind("archive")
-        _tried(looking, "archive", lambda: archives.look(looking, file, address))
+        _tried(looking, "archive", lambda: archives.behind(looking, file, address))
     file.seek(0)
     head = file.read(_SPOKEN)
     if kind != "pdf" and b"%PDF-" in head[:1024]:

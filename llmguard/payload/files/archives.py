@@ -12,15 +12,17 @@ import lzma
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol
 
+import llmguard.payload.files.office as office
 from llmguard.payload.coding import Decoder
-from llmguard.payload.files import office, zips
+from llmguard.payload.files import zips
 from llmguard.payload.files.looking import Looking, shown
-from llmguard.payload.files.zips import Unreadable
 
 _XZ_MEMORY = 64 << 20
 _STEP = 1 << 16
 _BLOCK = 512
 _FILES = (b"0", b"\0", b"7")
+_RECORDS = 1 << 20
+"""Bytes behind the end of a tar, above which they are more than the zeros that fill a record."""
 _LONG = 1 << 16
 """Bytes of a name or of a member's attributes that are read."""
 
@@ -33,7 +35,7 @@ def look(looking: Looking, file: BinaryIO, address: str) -> None:
         return
     try:
         if head[:2] == b"PK":
-            zipped(looking, file, address)
+            _zip(looking, file, address)
         elif head[257:262] == b"ustar":
             _tar(looking, file, address)
         else:
@@ -42,8 +44,17 @@ def look(looking: Looking, file: BinaryIO, address: str) -> None:
         looking.up()
 
 
-def zipped(looking: Looking, file: BinaryIO, address: str) -> None:
-    """A zip, whatever it calls itself: an office file is told by what stands in it. Raises Unreadable, Spent."""
+def behind(looking: Looking, file: BinaryIO, address: str) -> None:
+    """The zip that stands behind something else. Raises Unreadable, Spent."""
+    if looking.deeper("archive"):
+        try:
+            _zip(looking, file, address)
+        finally:
+            looking.up()
+
+
+def _zip(looking: Looking, file: BinaryIO, address: str) -> None:
+    """A zip, whatever it calls itself: an office file is told by what stands in it."""
     infos, comment = zips.directory(file)
     names = [i.filename for i in infos]
     if comment:
@@ -148,11 +159,12 @@ def _tar(looking: Looking, file: BinaryIO, address: str) -> None:
     """POSIX.1-2001 and GNU. Links have a name and a target; what is sparse is not put together."""
     at, size = 0, file.seek(0, io.SEEK_END)
     names: list[str] = []
-    override = ""
+    override, ended = "", False
     while at + _BLOCK <= size:
         file.seek(at)
         header = file.read(_BLOCK)
         if not header.strip(b"\0"):
+            ended = True
             break
         looking.spend("entries", 1)
         length, at = _octal(header[124:136]), at + _BLOCK
@@ -173,8 +185,8 @@ def _tar(looking: Looking, file: BinaryIO, address: str) -> None:
             override = ""
             _member(looking, file, (kind, name, min(length, size - at), length), address)
         at += -(-length // _BLOCK) * _BLOCK
-    if file.seek(0, io.SEEK_END) - at > 1 << 20:
-        looking.blind("archive")  # far more behind the end than the zeros that fill a record
+    if not ended or size - at > _RECORDS:
+        looking.blind("archive")
     looking.text("\n".join(names), f"{address}#names")
 
 
@@ -206,6 +218,3 @@ def _octal(field: bytes) -> int:
 
 def _summed(header: bytes) -> bool:
     return _octal(header[148:156]) == sum(header) - sum(header[148:156]) + 8 * 32
-
-
-__all__ = ["Unreadable", "look", "zipped"]

@@ -145,6 +145,8 @@ def kind_of(head: bytes, filename: str = "", media_type: str = "") -> Kind:
     extension, declared = filename.rpartition(".")[2].lower(), media_type.lower()
     if (kind := _binary(head, extension, declared)) is not None:
         return kind
+    if (kind := _mail(head.removeprefix(codecs.BOM_UTF8), extension, declared)) is not None:
+        return kind  # whose parts have charsets of their own
     if charset_of(head, media_type) is None:
         return "binary"
     if not _utf8(head):
@@ -238,14 +240,17 @@ def _typed(media_type: str) -> Kind | None:
     return next((kind for words, kind in _TYPED if any(w in media_type for w in words)), None)
 
 
-def _of_text(head: bytes, extension: str, declared: str) -> Kind:
+def _mail(head: bytes, extension: str, declared: str) -> Kind | None:
+    """Mail that is written plainly is text, unless it is named as mail: its encodings are what has to be opened."""
     if _MBOX.match(head):
         return "mbox"
-    block = head.partition(b"\n\n")[0] if b"\r\n\r\n" not in head else head.partition(b"\r\n\r\n")[0]
-    if _MAIL.match(head) and _SENT.search(block):
-        named = extension == "eml" or declared.startswith("message/")
-        if named or _CODED.search(head):
-            return "eml"
+    block = _MAIL.match(head)
+    if block is None or not _SENT.search(block[0]):
+        return None
+    return "eml" if extension == "eml" or declared.startswith("message/") or _CODED.search(head) else None
+
+
+def _of_text(head: bytes, extension: str, declared: str) -> Kind:
     # What only a program opens stays text: markdown, HTML, XML, source code, logs, subtitles.
     if found := _json(head.decode("utf-8", "ignore"), len(head) >= HEAD - 3, extension, declared):
         return found

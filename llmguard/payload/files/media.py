@@ -22,6 +22,8 @@ _SCANNED = 4 << 20
 _XMP = re.compile(rb"<x:xmpmeta.{0,1048576}?</x:xmpmeta>|<rdf:RDF.{0,1048576}?</rdf:RDF>", re.S)
 _TAG = re.compile(r"<[^>]*>")
 _PRINTED = re.compile(rb"[\x20-\x7e\xc2-\xf4\x80-\xbf\t\r\n]{4,}")
+_TABLES = (b"ICC_PROFILE\0", b"Adobe\0", b"MPF\0", b"FPXR\0")
+"""Segments of a JPEG that hold numbers."""
 _TAGS = {
     0x010D: "DocumentName",
     0x010E: "ImageDescription",
@@ -134,7 +136,7 @@ def _jpeg(file: BinaryIO) -> Iterator[bytes]:
             continue
         size = int.from_bytes(file.read(2), "big")
         data = file.read(max(0, size - 2))
-        if marker[1] == 0xFE or 0xE1 <= marker[1] <= 0xEF:
+        if marker[1] == 0xFE or (0xE1 <= marker[1] <= 0xEF and not data.startswith(_TABLES)):
             yield data
 
 

@@ -57,7 +57,9 @@ _TINY = 32 * 32
 _EOF = re.compile(rb"%%EOF")
 _LOST = re.compile(r"(?:/\w{1,12}){6}|[\x00-\x08\x0e-\x1f\ue000-\uf8ff\ufffd]")
 _DATE = re.compile(r"D:\d{4,14}[Z+\-\d']*")
-_STRUCTURE = frozenset(("/ID", "/Registry", "/Ordering", "/O", "/U", "/OE", "/UE", "/Perms", "/Lang", "/ByteRange"))
+_STRUCTURE = frozenset(
+    ("/ID", "/Registry", "/Ordering", "/O", "/U", "/OE", "/UE", "/Perms", "/Lang", "/ByteRange", "/DA")
+)
 _TEXTS = frozenset(("/JS", "/XFA", "/RC"))
 """Keys whose value may be a stream that is text."""
 _PAINTS = frozenset((b"l", b"c", b"v", b"y", b"re"))

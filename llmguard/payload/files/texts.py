@@ -7,6 +7,7 @@ else is read as Windows-1252 counts as not looked into as well.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from llmguard.payload.files.kinds import HEAD, charset_of
@@ -21,6 +22,12 @@ _TABLES = frozenset(
     b" xmlnstbl generator pgdsctbl".split()
 )
 """Groups of an RTF that hold structure: names of fonts, styles, numbers."""
+_APART = frozenset(
+    b"info title author subject company manager operator category keywords comment doccomm hlinkbase header headerl"
+    b" headerr headerf footer footerl footerr footerf footnote annotation atnid atnauthor field fldinst fldrslt"
+    b" bkmkstart shptxt sn sv".split()
+)
+"""Groups that interrupt the text around them."""
 _BLIND = {b"pict": "image", b"objdata": "file", b"bin": "file", b"blipuid": ""}
 _MAX_GROUPS = 2000
 
@@ -56,14 +63,25 @@ def rtf(looking: Looking, file: BinaryIO, address: str) -> None:
     looking.text("".join(reader.text), address)
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """``skip``: characters that stand behind a number of a character, for readers that do not know it. ``apart``: what
+    interrupts the text around it.
+    """
+
+    hidden: bool = False
+    skip: int = 1
+    apart: bool = False
+
+
 class _Rtf:
-    """Groups, and how many characters each skips behind a ``\\u``."""
+    """The groups that are open, and the text so far."""
 
     def __init__(self) -> None:
         self.text: list[str] = []
         self.blind: set[str] = set()
         self._charset = "cp1252"
-        self._groups: list[tuple[bool, int]] = [(False, 1)]
+        self._groups: list[_Group] = [_Group()]
         self._skip = 0
 
     @property
@@ -89,27 +107,30 @@ class _Rtf:
         if brace == b"{":
             if len(self._groups) >= _MAX_GROUPS:
                 raise ValueError
-            self._groups.append(self._groups[-1])
-        elif len(self._groups) > 1:
-            self._groups.pop()
+            self._groups.append(replace(self._groups[-1], apart=False))
+        elif len(self._groups) > 1 and self._groups.pop().apart:
+            self._write("\n")
 
     def _word(self, word: bytes, number: int | None) -> None:
-        hidden, skip = self._groups[-1]
+        group = self._groups[-1]
         if word == b"u" and number is not None:
             self._write(chr(number % 65536))
-            self._skip = skip
+            self._skip = group.skip
         elif word == b"uc" and number is not None:
-            self._groups[-1] = (hidden, max(0, min(number, 8)))
+            self._groups[-1] = replace(group, skip=max(0, min(number, 8)))
         elif word in _TABLES or word in _BLIND:
             self.blind |= {_BLIND[word]} - {""} if word in _BLIND else set()
-            self._groups[-1] = (True, skip)
+            self._groups[-1] = replace(group, hidden=True)
+        elif word in _APART:
+            self._groups[-1] = replace(group, apart=True)
+            self._write("\n")
         elif word == b"ansicpg" and number is not None:
             self._charset = _codepage(number)
         elif word in _BREAKS:
             self._write("\t" if word in (b"tab", b"cell") else "\n")
 
     def _write(self, text: str) -> None:
-        if text and not self._groups[-1][0]:
+        if text and not self._groups[-1].hidden:
             self.text.append(text)
 
 

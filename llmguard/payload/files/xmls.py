@@ -17,9 +17,10 @@ MAX_DEPTH = 200
 # fmt: off
 _INLINE = frozenset((
     "r", "t", "s", "a", "span", "hyperlink", "proofErr", "bookmarkStart", "bookmarkEnd", "bookmark-start",
-    "bookmark-end", "smartTag", "ins", "sdt", "sdtContent", "lastRenderedPageBreak", "noBreakHyphen",
+    "bookmark-end", "smartTag", "ins", "del", "sdt", "sdtContent", "lastRenderedPageBreak", "noBreakHyphen",
     "softHyphen", "soft-page-break", "fld", "fldSimple", "fldChar", "instrText", "rPh", "rubyBase", "ruby",
-    "commentRangeStart", "commentRangeEnd", "commentReference", "bookmark", "permStart", "permEnd", "change-start", "change-end", "bdo", "dir", "rt", "reference-mark-start", "reference-mark-end", "annotation",
+    "commentRangeStart", "commentRangeEnd", "commentReference", "bookmark", "permStart", "permEnd",
+    "change-start", "change-end", "bdo", "dir", "rt", "reference-mark-start", "reference-mark-end", "annotation",
     "footnoteReference", "endnoteReference", "note", "note-citation",
 ))
 # fmt: on
@@ -30,15 +31,22 @@ _PLAIN = re.compile(
     r"[+-]?[\d.]{0,8}(?:pt|in|cm|mm|px|em|pc|%)?|[0-9A-Fa-f]{6,8}|#[0-9A-Fa-f]{3,8}|\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?"
     r"|[a-z][A-Za-z]{0,30}\d{0,3}|[A-Za-z]{1,3}\d{1,4}|rId\d{1,6}|[a-z]{2,3}-[A-Z]{2}|\d{4}-\d\d-\d\dT[\d:.]{8,16}Z?|"
     r"https?://(?:schemas\.(?:openxmlformats|microsoft)\.(?:org|com)|www\.w3\.org|purl\.org|docs\.oasis-open\.org)/[\w./#-]*"
-    r"|urn:(?:oasis|schemas-microsoft-com):[\w.:-]*|[\w/-]{1,40}\.(?:xml|rels|png|jpe?g|emf|wmf|bin|vml)"
+    r"|urn:(?:oasis|schemas-microsoft-com):[\w.:-]*|(?:\.\./)?[\w/-]{1,60}\.(?:xml|rels|png|jpe?g|emf|wmf|bin|vml)|dcterms:W3CDTF"
+    r"|(?:w\d\d\w{0,5} ?){1,9}"
     r"|application/[\w.+-]+|image/[\w.+-]+|(?:[+-]?[\d.]{1,8}[ ,;]?){2,8}|[A-Z]{1,3}\d{1,7}(?::[A-Z]{1,3}\d{1,7})?"
 )
 """Values of attributes that are structure, by their shape."""
-_FONTS = frozenset(("typeface", "ascii", "hAnsi", "cs", "eastAsia", "font-name", "font-family", "panose"))
+_FONTS = frozenset(("typeface", "ascii", "hAnsi", "cs", "eastAsia", "font-name", "font-family", "panose", "script"))
 _FONT = re.compile(r"[^\W\d_][^\d@:/]{0,47}|[+@][a-z]{2}-[a-z]{2}|[\w ]{1,31}\d?")
-_STYLES = re.compile(r"(?:styles?|fontTable|theme\d*|numbering|webSettings|tableStyles|presProps|viewProps)\.xml$")
+_STYLED = frozenset(("pStyle", "rStyle", "tblStyle", "basedOn", "next", "link", "tableStyleInfo", "sysClr", "font"))
+"""Elements that name a style or a font."""
+_STYLES = re.compile(
+    r"(?:styles?|stylesWithEffects|fontTable|theme\d*|numbering|webSettings|tableStyles|presProps|viewProps)\.xml$"
+)
 """Members that hold the names of fonts and styles, which are words of anybody's."""
-_NAMED = frozenset(("val", "name", "display-name", "style-name", "parent-style-name", "next-style-name", "styleName"))
+_NAMED = frozenset(
+    ("val", "name", "display-name", "style-name", "parent-style-name", "next-style-name", "styleName", "styleId")
+)
 
 
 class Unsafe(ValueError):
@@ -68,6 +76,7 @@ class Reader:
         self._running: list[str] = []
         self._stack: list[str] = []
         self._broken = False
+        self._strict = False
         self._properties = 0
         self._styles = _STYLES.search(name) is not None
 
@@ -97,20 +106,24 @@ class Reader:
         if self._stack and self._stack[-1] in _DELETED:
             self.deleted.append(text)
             return
-        if self._broken and self._running and not text.isspace():
+        blank = text.isspace()
+        if blank and (self._broken or (self._strict and self._stack[-1:] != ["t"])):
+            return  # a line break of the XML
+        if self._broken and self._running:
             self._running.append("\n")
-            self._broken = False
-        if not self._broken or not text.isspace():
-            self._running.append(text)
+        self._running.append(text)
+        self._broken = False
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         name = tag.rpartition(":")[2]
         if len(self._stack) >= MAX_DEPTH:
             raise Unsafe
         self._stack.append(name)
+        # In Word's and PowerPoint's own elements text stands in nothing but ``t``.
+        self._strict = tag.startswith(("w:", "a:")) or (self._strict and len(self._stack) > 1)
         self._around(name, 1)
         for key, value in attributes.items():
-            if not self._structural(key.rpartition(":")[2], value):
+            if not self._structural(name, key.rpartition(":")[2], value):
                 self.attributes[value] = None
         self.started(name, attributes)
 
@@ -128,10 +141,11 @@ class Reader:
         elif name not in _INLINE and not self._properties:
             self._broken = True
 
-    def _structural(self, key: str, value: str) -> bool:
+    def _structural(self, name: str, key: str, value: str) -> bool:
         if _PLAIN.fullmatch(value):
             return True
-        return (key in _FONTS or (self._styles and key in _NAMED)) and _FONT.fullmatch(value) is not None
+        word = key in _FONTS or name in _STYLED or (self._styles and key in _NAMED)
+        return word and _FONT.fullmatch(value) is not None
 
 
 def _refuse(*_: object) -> NoReturn:
