@@ -179,28 +179,19 @@ def _flow(guard: Guard, request: Any, form: tuple[FormField, ...]) -> tuple[Flow
     return guard.flow(guard.call(seen, guard.local_principal(), destination, account)), credentials
 
 
-def _rebuilt(module: Any, request: Any, egress: Egress, credentials: Pairs) -> Any:
+def _rebuilt(module: Any, request: Any, egress: Egress, credentials: Pairs, *, aio: bool = False) -> Any:
     headers = _bytes([*egress.headers, *credentials, ("accept-encoding", "identity")])
     extensions = {k: v for k, v in request.extensions.items() if k != ROOT}
     content: Any = egress.body
     if not isinstance(egress.body, bytes):
         headers.append((b"content-length", str(len(egress.body)).encode()))
-        content = _Pieces(egress.body)
+        content = _apieces(egress.body) if aio else egress.body.pieces()
     return module.Request(egress.method, egress.url, headers=headers, content=content, extensions=extensions)
 
 
-class _Pieces:
-    """A spooled body for a client of either kind."""
-
-    def __init__(self, body: Content) -> None:
-        self._body = body
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._body.pieces()
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._body.pieces():
-            yield piece
+async def _apieces(body: Content) -> AsyncIterator[bytes]:
+    for piece in body.pieces():
+        yield piece
 
 
 def _to_guard(remote: Remote, request: Any) -> Any:
@@ -307,7 +298,7 @@ def _family(module: ModuleType) -> SimpleNamespace:  # noqa: C901  small classes
             self._chunks: Any = None
 
         async def send(self, egress: Egress) -> Head:
-            rebuilt = _rebuilt(m, self._request, egress, self._credentials)
+            rebuilt = _rebuilt(m, self._request, egress, self._credentials, aio=True)
             try:
                 self._response = await self._inner.handle_async_request(rebuilt)
             except m.TransportError as e:

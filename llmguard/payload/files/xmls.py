@@ -120,7 +120,7 @@ class Reader:
             raise Unsafe
         self._stack.append(name)
         # In Word's and PowerPoint's own elements text stands in nothing but ``t``.
-        self._strict = tag.startswith(("w:", "a:")) or (self._strict and len(self._stack) > 1)
+        self._strict = self._strict or tag.startswith(("w:", "a:"))
         self._around(name, 1)
         for key, value in attributes.items():
             if not self._structural(name, key.rpartition(":")[2], value):
