@@ -38,6 +38,7 @@ BENCHMARKS = {
     "utility": "what styles of redaction do to the answers of a small real model, and to the length of prompts",
     "replay": "100,000 kept calls decided anew by other policies; and what keeping a call costs",
     "dataset": "a fine-tuning file of any size, cleaned: rate, memory, whether anything planted is left; and Presidio",
+    "uploads": "files of any size through the proxy: rate, memory of the guard, what other callers feel",
     "accuracy": "masked and leaked characters on labelled files of your own (--data)",
 }
 
@@ -107,11 +108,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--size", type=float, default=40.0, metavar="MB", help="dataset: the file for rules (default 40)"
     )
     parser.add_argument(
-        "--names-size", type=float, default=2.0, metavar="MB", help="dataset: the file for names (default 2)"
+        "--names-size", type=float, default=0.2, metavar="MB", help="dataset: the file for names (default 0.2)"
     )
-    parser.add_argument("--sample", type=int, default=150, metavar="KB", help="dataset: what peers get (default 150)")
+    parser.add_argument("--sample", type=int, default=60, metavar="KB", help="dataset: what peers get (default 60)")
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="dataset: runs of each kind (default 3)")
     parser.add_argument("--folder", type=Path, metavar="FOLDER", help="dataset: where its files stand for a while")
+    parser.add_argument("--files", type=int, nargs="+", metavar="MB", help="uploads: sizes of the files (default 30 300)")
     parser.add_argument("--number", type=int, metavar="N", help="egress, fuzz: only the call or case of this number")
     options = parser.parse_args(arguments)
     if "accuracy" in options.names and (options.data is None or not options.data.is_dir()):

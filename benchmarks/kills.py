@@ -33,8 +33,8 @@ from llmguard.dataset.run import sanitize
 from llmguard.store import Store
 
 PACKAGES = ("llmguard", "hyperscan", "pyarrow")
-RECORDS = 3_000
-BLOCK = 16 << 10
+RECORDS = 1_500
+BLOCK = 8 << 10
 """Bytes of a block: small, for a file to have many."""
 WORDS = ("the", "order", "was", "sent", "to", "another", "city", "please", "tell", "when", "it", "will", "be", "there")
 CHILD = """

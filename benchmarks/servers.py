@@ -1,7 +1,8 @@
-"""The two other servers of the proxy benchmark, each in a process of its own: ``upstream PORT``, ``bare PORT URL``.
+"""The other servers of the benchmarks, each a process of its own: ``upstream PORT``, ``bare PORT URL``, ``files PORT``.
 
 ``upstream`` answers chat calls with what the last message said, as one body or as a stream of ``EVENTS`` events.
 ``bare`` forwards bytes with the same parts that the guard uses (uvicorn, aiohttp) and looks at nothing.
+``files`` takes files, at once and in parts, counts their bytes and keeps none.
 """
 
 from __future__ import annotations
@@ -47,6 +48,54 @@ async def _answer(request: web.Request) -> web.StreamResponse:
 def _completion(kind: str, choice: dict[str, Any]) -> dict[str, Any]:
     choice = {"index": 0, "finish_reason": None, **choice}
     return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": "echo", "choices": [choice]}
+
+
+def files(port: int) -> None:
+    """Runs until it is killed."""
+    app = web.Application(client_max_size=1 << 40)
+    app["sizes"] = {}
+    app.router.add_post("/v1/chat/completions", _answer)
+    app.router.add_post("/v1/files", _file)
+    app.router.add_post("/v1/uploads", _upload)
+    app.router.add_post("/v1/uploads/{id}/parts", _part)
+    app.router.add_post("/v1/uploads/{id}/complete", _complete)
+    web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None)
+
+
+async def _counted(request: web.Request) -> int:
+    """Bytes of the file of a form."""
+    size = 0
+    async for part in await request.multipart():
+        while piece := await part.read_chunk(1 << 18):  # type: ignore[union-attr]
+            size += len(piece) if part.filename is not None else 0
+    return size
+
+
+def _told(size: int) -> dict[str, Any]:
+    told = {"id": f"file-{size}", "object": "file", "bytes": size, "created_at": 1, "filename": "x.jsonl"}
+    return {**told, "purpose": "user_data", "status": "processed"}
+
+
+async def _file(request: web.Request) -> web.StreamResponse:
+    return web.json_response(_told(await _counted(request)))
+
+
+async def _upload(request: web.Request) -> web.StreamResponse:
+    asked = await request.json()
+    return web.json_response({**asked, "id": "upload_1", "object": "upload", "status": "pending", "created_at": 1})
+
+
+async def _part(request: web.Request) -> web.StreamResponse:
+    sizes = request.app["sizes"]
+    id_ = f"part_{len(sizes)}"
+    sizes[id_] = await _counted(request)
+    return web.json_response({"id": id_, "object": "upload.part", "upload_id": "upload_1", "created_at": 1})
+
+
+async def _complete(request: web.Request) -> web.StreamResponse:
+    size = sum(request.app["sizes"][id_] for id_ in (await request.json())["part_ids"])
+    told = {"id": "upload_1", "object": "upload", "bytes": size, "created_at": 1, "expires_at": 2, "filename": "x"}
+    return web.json_response({**told, "purpose": "user_data", "status": "completed", "file": _told(size)})
 
 
 class Bare:
@@ -98,5 +147,7 @@ def bare(port: int, base: str) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "upstream":
         upstream(int(sys.argv[2]))
+    elif sys.argv[1] == "files":
+        files(int(sys.argv[2]))
     else:
         bare(int(sys.argv[2]), sys.argv[3])

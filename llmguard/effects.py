@@ -45,17 +45,21 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Sift:
-    """Look through the file of a form, and redact it as ``style`` says. Result: SiftedFile."""
+    """Look through the file of a form, and redact it as ``style`` says. Result: SiftedFile.
+
+    ``decisions``: what people decided of records by number, from 0 (``sifting.Choices``): keep, drop or redact.
+    """
 
     call: Call
     file: FormField
     style: StyleOf
+    decisions: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class SiftedFile:
-    """What may leave in a file's place, and what was found in it. ``report``: what reviewers of training data see, in
-    counts. What stands in ``content`` as placeholders is stored, and granted to ``call:ID``.
+    """What may leave in a file's place, and what was found in it. ``report``: what reviewers of training data see
+    (``census.Report`` as JSON). What stands in ``content`` as placeholders is stored, and granted to ``call:ID``.
     """
 
     content: Payload

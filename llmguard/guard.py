@@ -9,14 +9,15 @@ import os
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from llmguard import audit, catalogue, identity, uploads
+from llmguard import audit, catalogue, identity, spool, uploads
 from llmguard.actions import Action, Actions, Block, Terms
-from llmguard.approvals import SWEEP, UNDECIDED, Approvals, WaitingRoom, contents, exceptions, rules
+from llmguard.approvals import SWEEP, UNDECIDED, Approvals, WaitingRoom, contents, exceptions, rules, training
 from llmguard.config import DATABASE, Settings, load
 from llmguard.detection import Engine, Scanner, chosen, match
 from llmguard.drivers import AsyncUpstream, Nowhere, Upstream, adrive, drive
@@ -35,7 +36,7 @@ from llmguard.effects import (
     Sift,
     Upload,
 )
-from llmguard.errors import Conflict, GuardUnavailable, LLMGuardError, RequestTooLarge
+from llmguard.errors import Conflict, GuardUnavailable, LLMGuardError, NotFound, RequestTooLarge
 from llmguard.excepted import Exceptions
 from llmguard.facts import Facts, each
 from llmguard.identity import Person
@@ -56,12 +57,15 @@ from llmguard.model import (
     VaultEntry,
     new_id,
 )
+from llmguard.payload import headers as header_rules
+from llmguard.payload import multipart, operations
 from llmguard.payload.extract import extract
-from llmguard.pipeline import Kit, guard_call, revise_call
+from llmguard.pipeline import Kit, Revision, guard_call, revise_call
 from llmguard.policy import Policy
 from llmguard.policy.file import PolicyFile
 from llmguard.redaction import Restorer, redact, tags
 from llmguard.request import Request, called
+from llmguard.sifting import Choices, choices
 from llmguard.store import Store, Transaction, calls, placeholders, produced, wall_ms
 from llmguard.transfers import Transfers
 from llmguard.uploads import Uploads
@@ -296,20 +300,73 @@ class Guard:
             return self.approvals.revisable(tx, person, id_, digest)
 
         former, egress = self.store.transact(work)
-        base = self.settings.destination
-        if egress.destination != base.name or not egress.url.startswith(base.base_url + "/"):
-            raise Conflict("the destination was changed since: send a new request", approval_id=id_)
-        path, _, query = egress.url.removeprefix(base.base_url).partition("?")
+        path, query = self._again(former, egress)
         request = Request(egress.method, path, query, egress.headers, body)
         principal = Principal(former.principal, former.tenant, "human", person.email, former.human)
-        call = replace(self.call(request, principal, base, egress.account), revises=former.id)
+        call = self.call(request, principal, self.settings.destination, egress.account)
+        return self._revised(call, Revision(former))
+
+    def decide_records(
+        self, person: Person, id_: str, digest: str, decisions: Mapping[str, str], version: int | None = None
+    ) -> Approval:
+        """Sifts held training data anew, with what a reviewer decided of its records (``17`` or ``17-40``: keep, drop,
+        redact): a revision, which is voted on anew. Whoever keeps something as it was written does not vote on it.
+
+        Raises NotFound, NotAllowed, Conflict, InvalidRequest, ApprovalImpossible, and what is wrong with the file.
+        """
+        new = choices.read(decisions, person.email)
+
+        def work(tx: Transaction) -> tuple[training.Former, Principal]:
+            held = training.decidable(tx, self.approvals, person, id_, digest=digest, version=version)
+            return held, self._requester(tx, held.approval)
+
+        held, principal = self.store.transact(work)
+        former, egress = held.approval, held.egress
+        decided = choices.merged(held.review.decided, new)
+        path, query = self._again(former, egress)
+        if former.operation == operations.COMPLETE:
+            path = f"{path}/{former.id}/complete"  # the parts are gone, the whole file is here
+        fields = multipart.parsed(replace(egress, body=held.original)).fields
+        if any(not one.path.is_file() for f in fields for one in spool.inside(f.content)):
+            raise Conflict("the upload was wiped by now: it has to be sent again", approval_id=id_)
+        headers = header_rules.typed(egress.headers, "multipart/form-data")  # our own boundary is nobody's data
+        request = Request(egress.method, path, query, headers, b"", fields)
+        call = self.call(request, principal, self.settings.destination, egress.account)
+        call = replace(call, justification=held.justification)
+        told = training.told(decided, held.relabelled(new))
+        keepers = {d.by for d in decided if d.choice == "keep"}
+        why = Revision(former, Choices(decided), told, person.email, tuple(sorted(keepers)))
+        return self._revised(call, why)
+
+    def _again(self, former: Approval, egress: Egress) -> tuple[str, str]:
+        """Path and query below the API's root of what was held. Raises Conflict."""
+        base = self.settings.destination
+        if egress.destination != base.name or not egress.url.startswith(base.base_url + "/"):
+            raise Conflict("the destination was changed since: send a new request", approval_id=former.id)
+        path, _, query = egress.url.removeprefix(base.base_url).partition("?")
+        return path, query
+
+    def _requester(self, tx: Transaction, former: Approval) -> Principal:
+        """Who asked, as the policy knows that caller. A key that was removed since is a service's."""
+        id_ = former.principal.removeprefix("key:")
+        with suppress(NotFound):
+            known = identity.key(tx, self.vault, former.tenant, id_)
+            return Principal(former.principal, former.tenant, known.kind, known.name, former.human)
+        return Principal(former.principal, former.tenant, "service", "", former.human)
+
+    def _revised(self, call: Call, why: Revision) -> Approval:
+        """Holds what takes the place of a held request. Nothing is sent, so nothing is answered."""
+        call = replace(call, revises=why.former.id)
         made: list[Approval] = []
 
         def flow() -> Flow:
-            made.append((yield from revise_call(call, self.kit, former)))
+            try:
+                made.append((yield from revise_call(call, self.kit, why)))
+            finally:
+                self.transfers.over(call)
 
         for _ in drive(self, flow(), Nowhere()):
-            pass  # nothing is sent, so nothing is answered
+            pass
         return made[0]
 
     def sight(self, held: Approval, egress: Egress, body: Payload) -> Mapping[tuple[str, str], int]:

@@ -486,7 +486,8 @@ class Hold:
     ``request_key`` only joins retries of the same request. ``original`` is what was written, sealed with the egress
     for the reviewers' eyes. Nobody in ``excluded`` votes (e-mail addresses), besides the human behind the principal.
     ``exceptions`` are the ids of those under which something of it is no finding. ``justification``: why, in the
-    caller's words, redacted.
+    caller's words, redacted. ``report``: what the reviewers of training data see of it, sealed with it; ``decided_by``:
+    whose decisions about its records made it, in place of one that waits.
     """
 
     principal: Principal
@@ -506,6 +507,8 @@ class Hold:
     excluded: tuple[str, ...] = ()
     exceptions: tuple[str, ...] = ()
     justification: str = ""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    decided_by: str = ""
 
     def __repr__(self) -> str:
         return f"Hold({self.operation}, {self.egress!r})"

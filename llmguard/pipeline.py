@@ -16,7 +16,7 @@ the effects. Time is ``call.received``, and what an effect is told to wait for.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -101,6 +101,10 @@ MAX_HEARD = 8 * 1024 * 1024
 """Bytes of the largest answer without placeholders that is looked through."""
 MEMORY = 1024 * 1024
 """Bytes up to which a form is in memory."""
+PARTIAL = 206
+"""Status of a part of a file (RFC 9110 §15.3.7)."""
+_NAMED = 200
+"""Characters of the longest id of a file, job or batch that the log names."""
 FIRST_SIGN = 10.0
 """Seconds that a held stream waits for a real status before it is opened."""
 
@@ -139,6 +143,8 @@ class Plan:
     facts: Facts
     excepted: Mapping[str, int] = field(default_factory=dict)
     """Findings that are none, by the id of the exception that says so."""
+    review: Mapping[str, Any] = field(default_factory=dict)
+    """What reviewers of training data see of its file; {} of all else."""
 
     @property
     def report(self) -> Mapping[str, Any]:
@@ -221,13 +227,15 @@ class _Seen:
     content: Extract
     findings: Findings
     files: Mapping[int, SiftedFile] = field(default_factory=dict)
+    decided: bool = False
+    """Whether people decided of records of its file: then it does not leave as it was written."""
 
     @property
     def unscanned(self) -> tuple[str, ...]:
         return tuple(sorted({*self.content.unscanned, *(u for f in self.files.values() for u in f.unscanned)}))
 
 
-def _seen(call: Call, kit: Kit) -> Generator[Effect, Any, _Seen]:
+def _seen(call: Call, kit: Kit, decisions: Any = None) -> Generator[Effect, Any, _Seen]:
     """Looks through all of a call. Raises CallRefused for what cannot be looked through exactly."""
     content = extract(call)
     scanned: Scanned = yield Scan(call, content.parts)
@@ -236,8 +244,8 @@ def _seen(call: Call, kit: Kit) -> Generator[Effect, Any, _Seen]:
     files: dict[int, SiftedFile] = {}
     for i, f in enumerate(call.body.fields):
         if f.is_file:
-            files[i] = yield Sift(call, f, kit.policy.style)
-    return _Seen(content, scanned.findings, files)
+            files[i] = yield Sift(call, f, kit.policy.style, decisions)
+    return _Seen(content, scanned.findings, files, decisions is not None)
 
 
 def _never_seen(call: Call, content: Extract) -> Generator[Effect, Any, tuple[str, ...]]:
@@ -250,22 +258,30 @@ def _never_seen(call: Call, content: Extract) -> Generator[Effect, Any, tuple[st
 
 
 @dataclass(frozen=True, slots=True)
-class _Former:
-    """The held request that a revision takes the place of, and what its caller may have back."""
+class Revision:
+    """Why a held request is held anew: what it takes the place of; and, where people decided of the records of its file
+    (``decisions``: ``sifting.Choices``), what they said in full (``told``), the one who did so last (``by``), and who
+    does not vote on it (``excluded``).
+    """
 
-    approval: Approval
-    granted: tuple[VaultEntry, ...]
+    former: Approval
+    decisions: Any = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+    by: str = ""
+    excluded: tuple[str, ...] = ()
+    granted: tuple[VaultEntry, ...] = ()
+    """What the caller of the former request may have back."""
 
 
-def revise_call(call: Call, kit: Kit, former: Approval) -> Generator[Effect, Any, Approval]:
+def revise_call(call: Call, kit: Kit, why: Revision) -> Generator[Effect, Any, Approval]:
     """What takes the place of a held request: looked through, redacted and held like one, and never sent from here.
 
     It is voted on whatever the policy says of it, unless that blocks it; the former request joins it from now on.
     Placeholders of the former request that are still in it come back in the answer as they would have.
     """
-    seen = yield from _seen(call, kit)
-    kept = yield from _granted(call, (f"approval:{former.id}",))
-    _, approval = yield from _decided(call, kit, seen, _Former(former, kept))
+    seen = yield from _seen(call, kit, why.decisions)
+    kept = yield from _granted(call, (f"approval:{why.former.id}",))
+    _, approval = yield from _decided(call, kit, seen, replace(why, granted=kept))
     if approval is None:
         raise GuardUnavailable("the approval was not stored")
     return approval
@@ -279,7 +295,7 @@ def _granted(call: Call, scopes: tuple[str, ...]) -> Generator[Effect, Any, tupl
 
 
 def _decided(
-    call: Call, kit: Kit, seen: _Seen, former: _Former | None = None
+    call: Call, kit: Kit, seen: _Seen, anew: Revision | None = None
 ) -> Generator[Effect, Any, tuple[Plan, Approval | None]]:
     """Decide and commit. All is decided once more if a placeholder is another value's, which lengthens it, or if
     another policy or other exceptions are in force by now.
@@ -288,16 +304,14 @@ def _decided(
     why: str | None = None
     for _ in range(MAX_COLLISIONS):
         plan = _plan(call, kit, seen, taken)
-        if former is not None:
-            plan = replace(plan, decision=_voted_anew(plan.decision, former.approval))
+        if anew is not None:
+            plan = replace(plan, decision=_voted_anew(plan.decision, anew.former))
         held = plan.decision.verdict == "require_approval"
         if held and why is None:
             why = yield from _justified(plan, kit)
         hold = _hold(plan, kit, why or "") if held else None
-        if hold is not None and former is not None:
-            stays = tuple(e for e in former.granted if _stands_in(hold.egress.body, e.placeholder))
-            grants = (*hold.grants, *_for_the_answer(stays))
-            hold = replace(hold, request_key=former.approval.request_key, grants=grants)
+        if hold is not None and anew is not None:
+            hold = _held_anew(hold, anew)
         receipt: Receipt = yield Commit(
             call,
             vault=plan.entries,
@@ -320,6 +334,15 @@ def _decided(
         else:
             return plan, receipt.approval
     raise GuardUnavailable("placeholders could not be made unique; try again")
+
+
+def _held_anew(hold: Hold, anew: Revision) -> Hold:
+    """A revision joins the retries of the former request, and has what was said of it."""
+    stays = tuple(e for e in anew.granted if _stands_in(hold.egress.body, e.placeholder))
+    grants = (*hold.grants, *_for_the_answer(stays))
+    report = {**hold.report, **anew.told} if hold.report else {}
+    told: dict[str, Any] = {"report": report, "decided_by": anew.by, "excluded": anew.excluded}
+    return replace(hold, request_key=anew.former.request_key, grants=grants, **told)
 
 
 def _still_fits(seen: _Seen, former: Policy, policy: Policy) -> Policy:
@@ -357,11 +380,12 @@ def _plan(call: Call, kit: Kit, seen: _Seen, taken: frozenset[str]) -> Plan:
         facts = facts.joined((f.found, f.characters) for f in seen.files.values())
     risk = kit.policy.risk(facts)
     decision = kit.policy.decide(facts, risk)
-    if decision.verdict == "allow":
+    as_written = decision.verdict == "allow" and not seen.decided
+    if as_written:
         redaction = Redaction(texts={}, entries=(), exposed=redaction.exposed)
         risk = kit.policy.risk(facts, as_written=True) if facts.found else risk
     call = replace(call, ticket=call.ticket or _ticket(decision.requirement, kit))
-    headers, body = _leaving(call, kit, seen, redaction.texts, as_written=decision.verdict == "allow")
+    headers, body = _leaving(call, kit, seen, redaction.texts, as_written=as_written)
     egress = Egress(
         destination=call.destination.name,
         url=f"{call.destination.base_url}{_path(call)}" + (f"?{call.query}" if call.query else ""),
@@ -370,7 +394,19 @@ def _plan(call: Call, kit: Kit, seen: _Seen, taken: frozenset[str]) -> Plan:
         headers=headers,
         body=body,
     )
-    return Plan(call, decision, risk, egress, redaction.entries, facts, excepted)
+    review = _review(call, seen, redaction.texts, risk)
+    return Plan(call, decision, risk, egress, redaction.entries, facts, excepted, review)
+
+
+def _review(call: Call, seen: _Seen, texts: Mapping[int, str], risk: Risk) -> Mapping[str, Any]:
+    """What reviewers of training data see of its file, under the name that leaves; {} of all else."""
+    for i, f in seen.files.items():
+        if f.report:
+            fields = multipart.rewritten(call.body.fields, seen.content.rebuild(texts))
+            decided = f.report.get("decided", {})
+            report = {name: value for name, value in f.report.items() if name != "decided"}
+            return {"report": {**report, "name": fields[i].filename or "", "risk": asdict(risk)}, "met": decided}
+    return {}
 
 
 def _leaving(
@@ -455,6 +491,7 @@ def _hold(plan: Plan, kit: Kit, why: str) -> Hold:
         revises=call.revises,
         exceptions=tuple(plan.excepted),
         justification=why,
+        report=plan.review,
     )
 
 
@@ -698,6 +735,8 @@ def _answer(plan: Plan, kit: Kit, restorer: Restorer, record: _Exchange) -> Flow
         yield from _streamed(plan, kit, head, restorer, record)
     elif record.line.opened:
         yield from _as_event(kit, head, restorer, record)
+    elif head.status == PARTIAL:
+        yield from _passed(plan, head, record, listens=False)  # nobody can tell where in the restored whole it stands
     elif _is_content(plan.call) and head.status < 300:
         yield from _filed(plan, kit, head, record)
     elif (restorer or kit.ends_output or plan.call.operation.produces or scopes.filed(plan.call.operation)) and (
@@ -913,6 +952,8 @@ def _outcome_entry(call: Call, record: _Exchange) -> AuditEntry:
     told: dict[str, Any] = {"output": dict(sorted(record.output.found.items()))} if record.output.found else {}
     if record.output.incomplete:
         told["output_unscanned"] = True
+    if record.produced:
+        told["produced"] = sorted({one.id for one in record.produced if one.id.isascii() and len(one.id) <= _NAMED})
     return _entry(call, "call.outcome", outcome=record.outcome, status=record.status, **told)
 
 

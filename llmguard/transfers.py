@@ -8,12 +8,14 @@ Invariant: a placeholder that stands in what may leave is stored, and granted to
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, cast
 
+from llmguard import __version__, census
 from llmguard.config import Settings
 from llmguard.detection import Scanner
 from llmguard.effects import Sift, SiftedFile, StyleOf
@@ -22,7 +24,7 @@ from llmguard.facts import each
 from llmguard.model import Call, Category, FormField, Grant, Payload, Scanned, VaultEntry, pieces_of, window
 from llmguard.payload import files, lines, multipart
 from llmguard.payload import json as strict_json
-from llmguard.sifting import Block, Layout, Problem, Sifter, Tally, blocks
+from llmguard.sifting import Block, Choices, Layout, Met, Problem, Sifter, Tally, blocks
 from llmguard.spool import Spools, opened
 from llmguard.vault import Vault
 
@@ -34,6 +36,10 @@ TOLD = 5
 """Bad lines that a refusal names."""
 BLOCK = 1 << 20
 """Bytes that are sifted at once."""
+SAMPLE = census.Limits(sample=30)
+"""Of training data, records of each stratum that reviewers are shown."""
+REPORT = 160 * 1024
+"""Bytes of a report, at most."""
 TRIES = 4
 Put = Callable[[Call, Sequence[VaultEntry], Sequence[Grant]], frozenset[str]]
 """Stores placeholders and grants of a call; those that belong to other values. Raises GuardUnavailable."""
@@ -108,16 +114,19 @@ class Transfers:
             self.spools.release(content)
             content = f.content
         unscanned = tuple(sorted({*work.tally.unscanned, *work.unscanned}))
-        return SiftedFile(content, work.tally.found(), unscanned, work.tally.characters)
+        return SiftedFile(content, work.tally.found(), unscanned, work.tally.characters, work.report())
 
     def _line(self, call: Call, f: FormField) -> lines.LineKind:
         purpose = multipart.value(call.body.fields, "purpose")
         return lines.kind_of(purpose, _first(f.content))
 
     def sifter(self, effect: Sift, scanner: Scanner, **more: Any) -> Sifter:
-        training = effect.call.operation.kind == "training"
-        style = _irreversible(effect.style) if training else effect.style
+        style = _irreversible(effect.style) if _trains(effect.call) else effect.style
         return Sifter(scanner, self._vault, effect.call.tenant, style=style, leave_exposed=True, **more)
+
+    def watch(self, call: Call) -> census.Watch | None:
+        """Who looks on for the reviewers of training data."""
+        return census.Watch(census.key_of(self._vault, call.tenant), limits=SAMPLE) if _trains(call) else None
 
     def store(self, call: Call, entries: Iterable[VaultEntry]) -> frozenset[str]:
         """The placeholders that belong to other values, if there are any."""
@@ -144,6 +153,9 @@ class _Sifting:
         self._transfers, self._effect, self._layout, self._line = transfers, effect, layout, line
         self._taken: frozenset[str] = frozenset()
         self._problems: list[Problem] = []
+        self._watch = transfers.watch(effect.call)
+        self._census = census.Census(SAMPLE)
+        self._met = Met.of(effect.decisions or Choices(()))
         self.tally = Tally()
         self.unscanned: tuple[str, ...] = ()
 
@@ -160,20 +172,56 @@ class _Sifting:
                 break
         if self._problems:
             raise UnscannableRequest(_told(self._problems))
+        self._met.ensure_all()
+
+    def report(self) -> Mapping[str, Any]:
+        """What reviewers of training data see of it; {} for all other files. The name is not ours to say."""
+        if self._watch is None:
+            return {}
+        made = census.report(self._census, name="", layout=self._layout, version=__version__).fitted(REPORT)
+        told: dict[str, Any] = json.loads(made.to_json())
+        return told | ({"decided": dict(sorted(self._met.counts.items()))} if self._met.counts else {})
 
     def _block(self, block: Block, scanner: Scanner) -> bytes:
         """Once more with longer placeholders, where one of them belongs to another value."""
         for _ in range(TRIES):
             kind: dict[str, Any] = {"layout": self._layout, "line": self._line, "taken": self._taken}
-            sifter = self._transfers.sifter(self._effect, scanner, **kind)
+            numbers: list[int] = []
+            decisions = self._effect.decisions
+            if decisions is not None:
+                kind["decisions"] = decisions
+            sifter = self._transfers.sifter(self._effect, scanner, watch=self._looking(numbers), **kind)
             sifted = sifter.block(block)
             taken = self._transfers.store(self._effect.call, sifted.entries)
+            counted = self._watch.taken(block, sifted) if self._watch is not None else None
             if not taken:
+                if counted is not None:
+                    self._census += counted
+                for number in numbers:
+                    self._met.record(number)
                 self.tally = self.tally + sifted.tally
                 self._problems += sifted.problems
                 return sifted.data
             self._taken |= taken
         raise GuardUnavailable("placeholders could not be made unique; try again")
+
+
+    def _looking(self, numbers: list[int]) -> Any:
+        """What is told of each record: the watch, and where people decided of records, which there are."""
+        watch = self._watch
+        if self._effect.decisions is None:
+            return watch
+
+        def both(number: int, *record: Any) -> None:
+            numbers.append(number)
+            if watch is not None:
+                watch(number, *record)
+
+        return both
+
+
+def _trains(call: Call) -> bool:
+    return call.operation.kind == "training"
 
 
 def _irreversible(style: StyleOf) -> StyleOf:

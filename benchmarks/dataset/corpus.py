@@ -21,8 +21,8 @@ from benchmarks import people_texts
 from benchmarks.dataset.talk import LANGUAGES, SYSTEMS, TOOLS, WORDS, Talk, code
 from benchmarks.egress.canaries import KINDS, Canary, Kind, canary
 
-EVERY = 20
-"""One line of so many has values planted in it."""
+EVERY, EVERY_NAMED = 20, 5
+"""One line of so many has values planted in it; where names are planted too."""
 TURNS = 600
 """Turns of each language and role that others are put together from."""
 PHRASES = 1 << 13
@@ -56,7 +56,6 @@ class Corpus:
 
     size: int
     seed: int = 1
-    every: int = EVERY
     names: bool = False
     plants: list[Plant] = field(default_factory=list, repr=False)
     lines: int = 0
@@ -66,11 +65,12 @@ class Corpus:
         random = Random(f"corpus/{self.seed}")
         pool = _Pool(random)
         people = _people(self.seed) if self.names else iter(())
+        every = EVERY_NAMED if self.names else EVERY
         written = 0
         while written < self.size:
             lines, length = [], 0
             while length < CHUNK and written + length < self.size:
-                planted = self._planted(random, people) if self.lines % self.every == 0 else b""
+                planted = self._planted(random, people) if self.lines % every == 0 else b""
                 line = pool.line(planted)
                 self.lines += 1
                 lines.append(line)
@@ -205,7 +205,8 @@ class _Pool:
         phrase, number = self._phrases[first % PHRASES], self._lines
         return (
             b',{"role":"user","content":"Look up %b, please."},{"role":"assistant","tool_calls":[{"id":"call_%d",'
-            b'"type":"function","function":{"name":"search_orders","arguments":"{\\"query\\": \\"%b\\", \\"limit\\": %d}"}}]}'
+            b'"type":"function","function":{"name":"search_orders",'
+            b'"arguments":"{\\"query\\": \\"%b\\", \\"limit\\": %d}"}}]}'
             b',{"role":"tool","tool_call_id":"call_%d","content":"{\\"hits\\": %d, \\"title\\": \\"%b\\"}"}'
             b',{"role":"assistant","content":"There are %d of them; the best is about %b.","weight":1}'
             % (phrase, number, phrase, second % 50, number, second % 90, phrase, second % 90, phrase)

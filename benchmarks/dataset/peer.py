@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from benchmarks.peers import presidio_analyzer, spacy_model
 
@@ -19,8 +20,8 @@ def presidio() -> Clean:
     batch, anonymizer = BatchAnalyzerEngine(analyzer_engine=analyzer), BatchAnonymizerEngine()
 
     def clean(texts: Sequence[str]) -> list[str]:
-        found = batch.analyze_iterator(list(texts), language="en", batch_size=64)
-        return [str(text) for text in anonymizer.anonymize_list(list(texts), list(found))]
+        found: list[Any] = batch.analyze_iterator(list(texts), language="en", batch_size=64)
+        return [str(text) for text in anonymizer.anonymize_list(list(texts), found)]
 
     return clean
 

@@ -115,8 +115,19 @@ class Approvals:
             quorum.ensure_possible(tx, self._vault, approval.tenant, need, human, approval.excluded)
         self._store(tx, approval, hold)
         if former is not None:
-            record.transition(tx, self._vault, former, "SUPERSEDED", by=approval.principal)
+            self._superseded(tx, former, approval, hold)
         return self._granted(tx, approval) if approval.standing else approval
+
+    def _superseded(self, tx: Transaction, former: Approval, approval: Approval, hold: Hold) -> None:
+        """A revision took its place; where people decided of its records, the log of both says of how many."""
+        if not hold.decided_by:
+            record.transition(tx, self._vault, former, "SUPERSEDED", by=approval.principal)
+            return
+        counts = {name: hold.report.get("met", {}).get(name, 0) for name in ("keep", "drop")}
+        words = f"{counts['keep']:,} kept as written, {counts['drop']:,} dropped"
+        for one in (former, approval):
+            record.log(tx, self._vault, one, "approval.records", {"by": hold.decided_by, **counts, "why": words})
+        record.transition(tx, self._vault, former, "SUPERSEDED", by=hold.decided_by, why="records were decided")
 
     def _store(self, tx: Transaction, approval: Approval, hold: Hold) -> None:
         size = sum(len(p) for p in (hold.egress.body, hold.original) if isinstance(p, bytes))
@@ -158,8 +169,9 @@ class Approvals:
         former = self.review(tx, hold.principal.tenant, hold.revises)
         if former.principal != hold.principal.id or former.operation != hold.operation:
             raise NotFound("only the same caller's request of the same operation can be revised", approval_id=former.id)
-        if former.state != "CHANGES_REQUESTED":
-            raise Conflict(f"no changes were asked for: this approval is {former.state}", approval_id=former.id)
+        if former.state != ("PENDING" if hold.decided_by else "CHANGES_REQUESTED"):
+            word = "nothing is left to decide" if hold.decided_by else "no changes were asked for"
+            raise Conflict(f"{word}: this approval is {former.state}", approval_id=former.id)
         return former
 
     def _new(self, tx: Transaction, hold: Hold, former: Approval | None) -> Approval:
@@ -432,7 +444,8 @@ class Approvals:
 
     def _eligible(self, tx: Transaction, a: Approval, who: Person, verdict: str, authenticated: int) -> None:
         if any(same_human(who.email, barred) for barred in a.barred):
-            raise NotAllowed("you are behind this request, or gain by it: somebody else decides", approval_id=a.id)
+            words = "you are behind this request, gain by it, or kept records of it as written: somebody else decides"
+            raise NotAllowed(words, approval_id=a.id)
         need, last_resort = a.requirement, a.requirement.break_glass
         if verdict == "break_glass":
             if not last_resort or last_resort not in who.groups:

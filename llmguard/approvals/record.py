@@ -356,6 +356,23 @@ def seal(tx: Transaction, vault: Vault, approval: Approval, hold: Hold, salt: by
         f"INSERT INTO approval_payloads ({columns}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608  own words
         *(approval.tenant, approval.id, *sealed),
     )
+    if hold.report:
+        keep_report(tx, vault, approval, hold.report)
+
+
+def keep_report(tx: Transaction, vault: Vault, approval: Approval, report: Mapping[str, Any]) -> None:
+    """Seals what is known of training data, and what people said of its records."""
+    sealed = vault.seal(approval.tenant, "report", approval.id, compact(report).encode())
+    tx.run("UPDATE approval_payloads SET report = ? WHERE tenant = ? AND id = ?", sealed, approval.tenant, approval.id)
+
+
+def report(tx: Transaction, vault: Vault, approval: Approval) -> dict[str, Any] | None:
+    """The same, None where there is none."""
+    row = tx.one("SELECT report FROM approval_payloads WHERE tenant = ? AND id = ?", approval.tenant, approval.id)
+    if row is None or row["report"] is None:
+        return None
+    kept: dict[str, Any] = json.loads(vault.open(approval.tenant, "report", approval.id, bytes(row["report"])))
+    return kept
 
 
 def propose(tx: Transaction, vault: Vault, approval: Approval, content: bytes) -> None:

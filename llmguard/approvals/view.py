@@ -229,7 +229,12 @@ def may(tx: Transaction, approvals: Approvals, approval: Approval, person: Perso
         "revoke": open_ and approvals.may_revoke(tx, approval, person),
         "revise": open_ and own and approval.subject == "call" and approval.state == "CHANGES_REQUESTED",
         "grant": standing.grantable(approval),
+        "records": open_ and approvals.may_vote(tx, approval, person) and _reported(tx, approvals, approval),
     }
+
+
+def _reported(tx: Transaction, approvals: Approvals, approval: Approval) -> bool:
+    return approval.kind == "training" and record.report(tx, approvals.vault, approval) is not None
 
 
 def names(tx: Transaction, vault: Vault, shown: Iterable[Approval]) -> dict[str, str]:

@@ -64,7 +64,9 @@ _SAYS = (
 """What the entry of the beginning says of an approval."""
 _CHANGES = ("rule", "policy_version", "requirement")
 """What a later entry may say anew."""
-_STILL = frozenset({"approval.vote", "approval.proposal", "approval.evidence", "approval.raw_view"})
+_STILL = frozenset(
+    f"approval.{what}" for what in ("vote", "proposal", "evidence", "raw_view", "records", "labels")
+)
 """Entries that leave an approval as it is."""
 _ALSO = frozenset({"approval.break_glass", "approval.late_outcome"})
 _FACTS = frozenset({"id", "tenant", "state", "version", "digest", "created", "updated", *_SAYS})

@@ -51,6 +51,7 @@ def append(tx: Transaction, entries: Iterable[AuditEntry]) -> None:
     for entry in entries:
         if approval := entry.details.get("approval"):
             subjects.append((approval, index + len(rows)))
+        subjects += [(f"produced:{made}", index + len(rows)) for made in entry.details.get("produced", ())]
         id_ = new_id(tx.now)
         leaf = _leaf(id_, tx.now, entry)
         rows.append((index + len(rows), entry.tenant, id_, tx.now, entry.kind, leaf, merkle.leaf_hash(leaf)))
@@ -60,7 +61,9 @@ def append(tx: Transaction, entries: Iterable[AuditEntry]) -> None:
 
 
 def about(tx: Transaction, approval: str) -> list[LoggedEntry]:
-    """The entries that speak of an approval, oldest first. Only an index: what it names is checked by its proof."""
+    """The entries that speak of an approval, or of what a provider made (``produced:ID``), oldest first. Only an index:
+    what it names is checked by its proof.
+    """
     sql = "SELECT idx, id, time, tenant, kind, leaf FROM audit_subjects JOIN audit_entries USING (idx)"
     return [LoggedEntry(*row) for row in tx.all(f"{sql} WHERE approval = ? ORDER BY idx", approval)]
 

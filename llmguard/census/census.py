@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
-from llmguard.census import alike
+from llmguard.census import alike, spots
 from llmguard.census import strings as drawn_strings
 from llmguard.census.lowest import SPACE, Counts, Horizon, Lowest
 from llmguard.model import Finding, Severity, TextPart, hidden
@@ -29,11 +30,13 @@ STRATA = ("clean", "low", "medium", "high", "critical", "bad")
 ENCODING = "o200k_base"
 _SHOWN = 20_000
 """Characters of a sampled record that are shown."""
-_COUNTED = 8_192
+_COUNTED = 4_096
 """Characters of a record whose tokens are counted; of a longer one they are scaled."""
 _WHERE = re.compile(r" \((?:byte|line|character|column) \d+\)|(?<=\[)\d+(?=\])")
 """Where in a record something is wrong: told of the record, not of all."""
 _BETWEEN = "\x1f"
+_SPOTS = 20
+"""Kinds of findings that are told of a sampled record."""
 _MIX = 0x9E3779B97F4A7C15
 
 
@@ -47,20 +50,24 @@ class Limits:
     texts: int = 65_536
     values: int = 2_048
     strings: int = 4_096
-    tokens: int = 500
+    tokens: int = 256
     alike: int = 20_000
     sample: int = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """One record of the sample as it leaves, at most ``_SHOWN`` characters of ``size``; of a bad one, why."""
+    """One record of the sample as it leaves, at most ``_SHOWN`` characters of ``size``; of a bad one, why.
+
+    ``found``: types of what was found, where (in words of formats alone) and how often; at most ``_SPOTS``.
+    """
 
     stratum: str
     source: str
     record: int
     text: str
     size: int
+    found: tuple[tuple[str, str, int], ...] = ()
 
     def __repr__(self) -> str:
         return f"Sampled({self.stratum}, {self.record}, {hidden(self.text)})"
@@ -167,7 +174,8 @@ class Watch:
         encoding: str = ENCODING,
         compare: bool = True,
     ) -> None:
-        self._key, self._source, self._encoding = key, source, encoding
+        self._keyed = hashlib.blake2b(digest_size=8, key=key)
+        self._source, self._encoding = source, encoding
         self._limits = limits or Limits()
         self._compare = compare and alike.available()
         self._salt = self._digest(b"source\x00" + source.encode())
@@ -181,7 +189,9 @@ class Watch:
         return made
 
     def _digest(self, data: bytes) -> int:
-        return int.from_bytes(hashlib.blake2b(data, digest_size=8, key=self._key).digest(), "big")
+        keyed = self._keyed.copy()
+        keyed.update(data)
+        return int.from_bytes(keyed.digest(), "big")
 
     def __call__(
         self, number: int, parts: Sequence[TextPart], findings: Sequence[Sequence[Finding]], cleaned: bytes
@@ -197,9 +207,8 @@ class Watch:
         census.records += 1
         census.characters += len(text) - max(0, len(parts) - 1)
         census.texts.count(digest, (self._source, number))
-        if key <= census.tokens.ceiling:
-            census.tokens.put(key, lambda: (len(text), _tokens(text, self._encoding)))
-        if self._compare and digest <= census.alike.ceiling:
+        census.tokens.put(key, lambda: (len(text), _tokens(text, self._encoding)))
+        if self._compare:
             census.alike.put(digest, lambda: alike.signature(_own(parts, text)))
         if drawn_strings.any_in(data):
             self._strings(number, parts, findings)
@@ -208,7 +217,11 @@ class Watch:
             stratum = _worst(findings)
             heads = self._found(number, stratum, parts, findings)
         census.people[heads] += 1
-        self._sample(stratum, number, key, cleaned)
+        if cleaned:
+            drawn = partial(_sampled, stratum, self._source, number, parts, findings, cleaned)
+            self._sample(stratum, number, key, drawn)
+        else:
+            self._sample(stratum, number, key, None)
 
     def _bad(self, problem: Problem) -> None:
         """A record that does not leave since it could not be read, or not be rewritten."""
@@ -260,11 +273,12 @@ class Watch:
                     heads.setdefault(f.type, set()).add(key)
         return max(map(len, heads.values()), default=0)
 
-    def _sample(self, stratum: str, number: int, key: int, cleaned: bytes) -> None:
+    def _sample(self, stratum: str, number: int, key: int, drawn: Callable[[], Sampled] | None) -> None:
+        """``drawn``: makes what is shown of it, None for what does not leave."""
         census = self._census
         census.strata[stratum] += 1
-        if cleaned:
-            census.sample[stratum].put(key, lambda: _sampled(stratum, self._source, number, cleaned))
+        if drawn is not None:
+            census.sample[stratum].put(key, drawn)
         else:
             census.gone[stratum] += 1
             self._kept_back.add(number)
@@ -304,6 +318,14 @@ def _tokens(text: str, encoding: str) -> int:
     return round(count * len(text) / _COUNTED) if len(text) > _COUNTED else count
 
 
-def _sampled(stratum: str, source: str, number: int, cleaned: bytes) -> Sampled:
-    text = cleaned[: 4 * _SHOWN].decode("utf-8", "replace")
-    return Sampled(stratum, source, number, text[:_SHOWN].rstrip("\r\n"), len(cleaned))
+def _sampled(
+    stratum: str,
+    source: str,
+    number: int,
+    parts: Sequence[TextPart],
+    findings: Sequence[Sequence[Finding]],
+    cleaned: bytes,
+) -> Sampled:
+    text = spots.masked(cleaned[: 4 * _SHOWN].decode("utf-8", "replace"), parts, findings)
+    found = spots.spots(parts, findings, _SPOTS)
+    return Sampled(stratum, source, number, text[:_SHOWN].rstrip("\r\n"), len(cleaned), found)

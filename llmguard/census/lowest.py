@@ -55,7 +55,7 @@ class Lowest(Generic[P]):
 
     def _set(self, key: int, payload: P) -> None:
         self.kept[key] = payload
-        if len(self.kept) > 2 * self.size:
+        if len(self.kept) > self.size + max(32, self.size // 4):
             self.prune()
 
     def prune(self) -> None:

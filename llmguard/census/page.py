@@ -12,6 +12,7 @@ from llmguard.census.lowest import Estimate
 from llmguard.census.report import Group, Report
 from llmguard.census.strings import LEAST
 from llmguard.census.told import between, brief, percent, rough, size, told, typed
+from llmguard.facts import MAX_KEPT
 from llmguard.paper import head, text
 from llmguard.risk.words import named
 
@@ -21,7 +22,7 @@ _STYLE = (
     pictures.STYLE
     + """
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:.6rem;margin:1.2rem 0;padding:0}
-@media(min-width:900px){.facts{grid-template-columns:repeat(4,1fr)}}
+@media(min-width:600px){.facts{grid-template-columns:repeat(4,1fr)}}
 .facts div{border:1px solid var(--line);border-radius:6px;padding:.5rem .7rem}
 .facts dt{color:var(--soft);font-size:.85rem}.facts dd{margin:0;font-size:1.25rem;font-variant-numeric:tabular-nums}
 .facts dd small{display:block;font-size:.8rem;color:var(--soft)}
@@ -29,7 +30,8 @@ _STYLE = (
 .scroll{overflow-x:auto}.scroll td,.scroll th{overflow-wrap:normal}details{margin:.5rem 0}summary{cursor:pointer}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;border-left:3px solid var(--line);padding:.3rem .8rem;margin:.4rem 0}
 pre{font-size:.82rem}
-@media(max-width:599px){.scroll table{font-size:.82rem}.scroll td,.scroll th{padding:.3rem .4rem}}
+@media(max-width:599px){.scroll table{font-size:.82rem}.scroll td,.scroll th{padding:.3rem .3rem}
+.scroll th.n{white-space:normal}}
 @media print{body{margin:0;max-width:none;font-size:10.5pt}h2{break-after:avoid}section,tr,.facts{break-inside:avoid}
 details{display:none}:root{--ink:#000;--soft:#444;--paper:#fff;--line:#bbb;--bar:#0b6bcb;--warn:#b3261e}}
 """
@@ -48,7 +50,7 @@ def page(report: Report, *, sample: bool) -> str:
     pieces = [
         *head(f"Risk of the data set {report.name}", _STYLE),
         pictures.PATTERNS,
-        f"<h1>Risk of a data set</h1><p class='soft'>{text(report.name)} · {text(sizes)}</p>",
+        f"<main><h1>Risk of a data set</h1><p class='soft'>{text(report.name)} · {text(sizes)}</p>",
         f'<p class="lead">{text(told(report))}</p>',
         _facts(report),
     ]
@@ -57,7 +59,7 @@ def page(report: Report, *, sample: bool) -> str:
         pieces += [_types(report), _strata(report), f'<div class="pairs">{"".join(pairs)}</div>', _strings(report)]
         pieces += [_residual(report), _risk(report), _problems(report)]
         pieces += [_sample(report)] if sample and report.sample else []
-    pieces.append(f"<p class='soft'>{text(_HOW)} llmguard {text(report.version)}</p></html>")
+    pieces.append(f"<p class='soft'>{text(_HOW)} llmguard {text(report.version)}</p></main></html>")
     return "\n".join(p for p in pieces if p) + "\n"
 
 
@@ -142,8 +144,8 @@ def _values(report: Report) -> str:
     top = max(report.types, key=lambda t: (t.most[1], t.type))
     caption = (
         f"Distinct values by how often they come; {_LOGARITHMIC}. The most frequent one is among the "
-        f"{named(top.type, 2)}: {between(top.most)} times. Fine-tuning on repeated sensitive data raised what models leak "
-        "of it from 0-5 % to 60-75 % (arXiv 2508.14062)."
+        f"{named(top.type, 2)}: {between(top.most)} times. Fine-tuning on repeated sensitive data raised what models "
+        "leak of it from 0-5 % to 60-75 % (arXiv 2508.14062)."
     )
     return _figure("Repeated values", pictures.columns("values by times", _trimmed(groups), logarithmic=True), caption)
 
@@ -203,8 +205,9 @@ def _strings(report: Report) -> str:
     kinds = ", ".join(f"{brief(k.count)} {k.name}" for k in found.kinds)
     words = (
         f"Strings of at least {LEAST} characters that look drawn by a machine and belong to no finding: "
-        f"{found.distinct} ({kinds}). Of these {found.repeated} come back and {found.alone} stand alone as a whole text. "
-        "Models learn such by heart (Carlini et al., The Secret Sharer, 2019). They are not replaced: look at where they stand."
+        f"{found.distinct} ({kinds}). Of these {found.repeated} come back and {found.alone} stand alone as a whole "
+        "text. Models learn such by heart (Carlini et al., The Secret Sharer, 2019). They are not replaced: look at "
+        "where they stand."
     )
     cells = [
         (d.kind, f"{d.length}", f"{d.times:,}", "yes" if d.alone else "no", f"{d.source} {d.record + 1:,}".strip())
@@ -219,8 +222,8 @@ def _residual(report: Report) -> str:
     if not report.residual:
         kept = sum(s.sampled for s in report.strata if s.leaving)
         words = (
-            f"Nobody has looked at the sample yet ({kept:,} {unit}s as they leave). If a reviewer finds nothing in n of "
-            "a kind, at most 3/n of that kind still have something in them, at 95 % confidence."
+            f"Nobody has looked at the sample yet ({kept:,} {unit}s as they leave). If a reviewer finds nothing in n "
+            "of a kind, at most 3/n of that kind still have something in them, at 95 % confidence."
         )
         return f"{title}<p>{text(words)}</p>"
     *each, whole = report.residual
@@ -247,7 +250,9 @@ def _risk(report: Report) -> str:
         return ""
     cells = [(r.term, r.text, f"{r.points:.1f}", f"{r.left:.1f}") for r in report.risk.reasons if r.points or r.left]
     table = _table(("Term", "Why", "n:As written", "n:As it leaves"), cells)
-    return f"<h2>Risk</h2><p>{text(report.risk.summary)}</p>{table}"
+    part = f"Assessed from at most {MAX_KEPT:,} of the findings: long before that the scale comes to its end."
+    more = f"<p class='soft'>{text(part)}</p>" if report.findings > MAX_KEPT else ""
+    return f"<h2>Risk</h2><p>{text(report.risk.summary)}</p>{table}{more}"
 
 
 def _problems(report: Report) -> str:
@@ -297,4 +302,6 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     kinds = [" class=n" if c.startswith("n:") else "" for c in columns]
     first = "".join(f"<th{k}>{text(c.removeprefix('n:'))}" for c, k in zip(columns, kinds, strict=True))
     lines = ("".join(f"<td{k}>{text(v)}" for v, k in zip(row, kinds, strict=True)) for row in rows)
-    return f'<div class="scroll"><table><tr>{first}{"".join(f"<tr>{line}" for line in lines)}</table></div>'
+    return (
+        f'<div class="scroll" tabindex="0"><table><tr>{first}{"".join(f"<tr>{line}" for line in lines)}</table></div>'
+    )

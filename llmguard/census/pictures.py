@@ -119,7 +119,7 @@ def _columns(title: str, groups: Sequence[Group], width: int, logarithmic: bool)
 def short(count: Estimate) -> str:
     """A number above a column."""
     n = count.value
-    for size, unit in ((10_000_000, "M"), (10_000, "k")):
-        if n >= size:
-            return f"{n / (size / 10):,.0f}{unit}"
+    for least, unit, one in ((10**8, "M", 10**6), (10**5, "k", 10**3)):
+        if n >= least:
+            return f"{n / one:,.0f}{unit}"
     return f"{n:,}"

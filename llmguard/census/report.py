@@ -186,6 +186,20 @@ class Report:
             raise ValueError("this is no report of a data set, or one of another version") from e
         return made
 
+    def fitted(self, most: int) -> Report:
+        """With the texts of the sample cut, all at the same length, so that it has at most so many bytes as JSON in
+        ASCII, if the rest of it is small enough."""
+        sizes = [len(json.dumps(s.text)) for s in self.sample]
+        room = most - (len(json.dumps(asdict(replace(self, sample=_cut(self.sample, 0))))) + len(self.sample))
+        if sum(sizes) <= room:
+            return self
+        low, high = 0, max(sizes)
+        while low < high:
+            middle = (low + high + 1) // 2
+            written = sum(len(json.dumps(s.text[:middle])) for s in self.sample)
+            low, high = (middle, high) if written <= room else (low, middle - 1)
+        return replace(self, sample=_cut(self.sample, low))
+
     def html(self, *, sample: bool = True) -> str:
         """One file for a browser; nothing is loaded, nothing runs. ``sample`` as in ``to_json``."""
         from llmguard.census.page import page
@@ -197,6 +211,10 @@ class Report:
         from llmguard.census.card import card
 
         return card(self)
+
+
+def _cut(sample: tuple[Sampled, ...], length: int) -> tuple[Sampled, ...]:
+    return tuple(replace(s, text=s.text[:length]) for s in sample)
 
 
 def _built(kind: Any, value: Any) -> Any:

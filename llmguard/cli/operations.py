@@ -57,9 +57,15 @@ def cells(row: Operation) -> tuple[str, ...]:
         row.body,
         "yes" if key in limits.data()["streams"] else "",
         ", ".join(f"{scope} ({source})" for scope, source in row.grant_reads),
-        ", ".join(f"{scope} ({source})" for scope, source in row.grant_writes),
+        ", ".join([*(f"{scope} ({source})" for scope, source in row.grant_writes), *_links(row)]),
         limits.data()["slots"].get(key, ""),
     )
+
+
+def _links(row: Operation) -> Iterator[str]:
+    for pair in row.grant_links:
+        (scope, _, source), (of, _, where) = (end.partition(":") for end in pair)
+        yield f"{scope} ({source}) of {of}" + (f" ({where})" if where else "")
 
 
 def page() -> str:
@@ -110,5 +116,6 @@ _RULES = (
     "never change.",
     "",
     "*Restores from* is what a request refers to, whose placeholders its answer may restore; *grants to* is what the",
-    "answer names, under which they can be restored later.",
+    "answer names, under which they can be restored later; *of* the call itself, or of what was stored before it: a",
+    "batch's output file has the placeholders of the batch, which has those of its input file.",
 )

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from llmguard import __version__
+from llmguard.cli.places import Input, Output, staged
 from llmguard.cli.screen import console, styled, table, visible
 from llmguard.config import Settings
 from llmguard.errors import ConfigError
+from llmguard.model import Category
 from llmguard.payload.lines import LineKind
 
 if TYPE_CHECKING:
     from llmguard.dataset.engine import Engine
     from llmguard.dataset.job import Job
+    from llmguard.dataset.places import Several
     from llmguard.dataset.run import Summary
+    from llmguard.sifting import Problem
 
 _STYLES = ("surrogate", "placeholder", "mask", "hash", "drop", "drop-record")
 _FORMS = ("auto", "jsonl", "csv", "parquet", "text")
@@ -33,8 +38,8 @@ _LOOKED = 10_000
     the output), or done with bad records and --fail-on-bad, 2 used wrongly, 130 interrupted: the same command goes
     on."""
 )
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--output", "-o", metavar="OUT", type=click.Path(path_type=Path), help="Appears whole, or not at all.")
+@click.argument("source", metavar="IN", type=Input())
+@click.option("--output", "-o", metavar="OUT", type=Output(), help="Appears whole, or not at all.")
 @click.option(
     "--style", type=click.Choice(_STYLES), default="surrogate", show_default=True, help="Only placeholders come back."
 )
@@ -55,7 +60,7 @@ _LOOKED = 10_000
     "--report",
     metavar="R.html",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write what was found, as a page.",
+    help="Write what was found, as a page; as data for R.json, as a data card for R.md.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be; nothing is written.")
 @click.option(
@@ -76,23 +81,41 @@ _LOOKED = 10_000
     help="How many times its size a compressed file may become.",
 )
 @click.pass_obj
-def sanitize(settings: Settings, /, source: Path, output: Path | None, **options: Any) -> None:
+def sanitize(settings: Settings, /, source: Path | Several, output: Path | str | None, **options: Any) -> None:
     """Clean a data set of personal data and secrets: JSONL, CSV, Parquet or text, plain or in gzip or zstd.
 
     All cores work, memory stays the same whatever the size, and what was killed goes on with the same command. Bad
     records are left out and told by their numbers. What is shown has been cleaned.
     """
-    from llmguard.dataset.job import Job
-
     shows = options["dry_run"] or options["sample"]
     if output is None and not shows:
         raise click.UsageError("--output says where to; --dry-run and --sample need none")
     if options["originals"] and not options["sample"]:
         raise click.UsageError("--originals goes with --sample")
-    job = Job(
+    target = output if isinstance(output, Path) or (output and not shows) else Path(f"clean-{source.name}")
+    with staged(settings, target, options["overwrite"]) as made:
+        job = _job(settings, source, made, options)
+        if options["sample"]:
+            _sample(job, options["sample"], options["originals"])
+            return
+        told = _Told(job, options["report"])
+        try:
+            summary = _run(job, _engine(options["engine"], options["workers"] or 0), told, options["dry_run"])
+        except KeyboardInterrupt:
+            said = "interrupted" if options["dry_run"] else "interrupted; the same command goes on where it stopped"
+            click.echo(f"llmguard: {said}", err=True)
+            sys.exit(130)
+        _sum_up(job, summary, told)
+    sys.exit(1 if summary.tally.bad and options["fail_on_bad"] else 0)
+
+
+def _job(settings: Settings, source: Path | Several, output: Path, options: Mapping[str, Any]) -> Job:
+    from llmguard.dataset.job import Job
+
+    return Job(
         settings=settings,
         source=source,
-        output=output or source.with_name(f"clean-{source.name}"),
+        output=output,
         style=options["style"],
         form=None if options["form"] == "auto" else options["form"],
         line=None if options["kind"] == "auto" else options["kind"],
@@ -101,19 +124,6 @@ def sanitize(settings: Settings, /, source: Path, output: Path | None, **options
         expansion=options["max_expansion"],
         census=options["report"] is not None,
     )
-    if options["sample"]:
-        _sample(job, options["sample"], options["originals"])
-        return
-    try:
-        summary = _run(job, _engine(options["engine"], options["workers"] or 0), options["dry_run"])
-    except KeyboardInterrupt:
-        said = "interrupted" if options["dry_run"] else "interrupted; the same command goes on where it stopped"
-        click.echo(f"llmguard: {said}", err=True)
-        sys.exit(130)
-    if options["report"] is not None:
-        _report(job, summary, options["report"])
-    _sum_up(job, summary, options["report"])
-    sys.exit(1 if summary.tally.bad and options["fail_on_bad"] else 0)
 
 
 def _engine(name: str, workers: int) -> Engine:
@@ -127,13 +137,16 @@ def _engine(name: str, workers: int) -> Engine:
     return LocalEngine(workers)
 
 
-def _run(job: Job, engine: Engine, dry: bool) -> Summary:
+def _run(job: Job, engine: Engine, told: _Told, dry: bool) -> Summary:
     from llmguard.dataset.run import rehearse, sanitize
 
     with _progress() as progress:
-        if dry:
-            return rehearse(job, engine, progress)
-        return sanitize(job, engine, lambda said: click.echo(f"llmguard: {said}", err=True), progress)
+        if not dry:
+            return sanitize(job, engine, lambda said: click.echo(f"llmguard: {said}", err=True), progress, told.finish)
+        bad: list[Problem] = []
+        summary = rehearse(job, engine, bad.append if told.report else lambda _: None, progress)
+        told.finish(summary, bad)
+        return summary
 
 
 @contextmanager
@@ -154,7 +167,7 @@ def _progress() -> Iterator[Callable[[int, int], object]]:
 # --------------------------------------------------------------------------- what is shown
 
 
-def _sum_up(job: Job, summary: Summary, report: Path | None) -> None:
+def _sum_up(job: Job, summary: Summary, told: _Told) -> None:
     screen, tally = console(err=True), summary.tally
     changed = f"{tally.changed:,} changed" + (f", {tally.dropped:,} dropped" if tally.dropped else "")
     where = f"in {visible(str(job.output))}" if summary.published else "; a dry run, nothing was written"
@@ -170,8 +183,8 @@ def _sum_up(job: Job, summary: Summary, report: Path | None) -> None:
     for note in summary.notes:
         click.echo(visible(note), err=True)
     click.echo(_pace(summary), err=True)
-    if report is not None:
-        click.echo(f"report: {visible(str(report))}", err=True)
+    for name, path in told.written.items():
+        click.echo(f"{name}: {visible(str(path))}", err=True)
 
 
 def _pace(summary: Summary) -> str:
@@ -209,5 +222,54 @@ def _sample(job: Job, count: int, originals: bool) -> None:
     click.echo(f"{shown} of the first {looked:,} records change as shown; nothing was written", err=True)
 
 
-def _report(job: Job, summary: Summary, path: Path) -> None:
-    raise ConfigError(f"no report at {path} yet")
+# --------------------------------------------------------------------------- the report
+
+
+class _Told:
+    """The report and the list of bad records, written where they were asked for."""
+
+    def __init__(self, job: Job, report: Path | None) -> None:
+        if report is not None and not report.parent.is_dir():
+            raise ConfigError(f"there is no folder {report.parent} for the report")
+        self.report, self._job = report, job
+        self.written: dict[str, Path] = {}
+
+    def finish(self, summary: Summary, bad: Iterable[Problem]) -> None:
+        """Raises DatasetError where they cannot be written; the same command tries again."""
+        if self.report is None or summary.census is None:
+            return
+        from llmguard.dataset.work import told
+
+        with told(self.report):
+            self._write(self.report, (self._page(summary),))
+            self.written["report"] = self.report
+            if summary.tally.bad:
+                path = self.report.with_suffix(".bad.tsv")
+                self._write(path, (f"{problem.record + 1}\t{problem.reason}\n" for problem in bad))
+                self.written["bad records"] = path
+
+    def _page(self, summary: Summary) -> str:
+        from llmguard.census.figures import facts_of, report
+        from llmguard.policy import Policy
+        from llmguard.policy.file import PolicyFile
+
+        job, census, tally = self._job, summary.census, summary.tally
+        assert census is not None  # noqa: S101  ``finish`` has looked
+        style = "drop" if job.style == "drop-record" else job.style
+        written = {"styles": dict.fromkeys(get_args(Category), style)}
+        policy = Policy.of({**PolicyFile(job.settings).policy.document, **written})
+        risk = policy.risk(facts_of(tally.found(), census, unscanned=tally.unscanned))
+        made = report(census, name=job.source.name, layout=summary.form, version=__version__, risk=risk)
+        forms = {".json": made.to_json, ".md": made.card}
+        return forms.get(self._suffix, made.html)()
+
+    @property
+    def _suffix(self) -> str:
+        return self.report.suffix.lower() if self.report else ""
+
+    def _write(self, path: Path, lines: Iterable[str]) -> None:
+        """Whole, or not at all."""
+        new = path.with_name(f".{path.name}.new")
+        with open(new, "w", encoding="utf-8") as file:
+            file.writelines(lines)
+        new.replace(path)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import llmguard
 from llmguard.config import Settings
 from llmguard.dataset.kinds import Form, Shape, arrow, named, zstd
+from llmguard.dataset.places import Several
 from llmguard.dataset.reading import EXPANSION, Mark
 from llmguard.dataset.task import Task
 from llmguard.detection import chosen
@@ -38,7 +39,7 @@ class Job:
     """
 
     settings: Settings
-    source: Path
+    source: Path | Several
     output: Path
     style: Style = "surrogate"
     form: Form | None = None
@@ -62,6 +63,8 @@ class Job:
 
     def task(self, shape: Shape) -> Task:
         """Raises DatasetError where the output's name asks for another form than the input's."""
+        if isinstance(self.source, Several) and self.source.folder:
+            return Task(self.recipe(shape), shape.form, shape.coding, self.census)
         form, coding = named(self.output.name)
         if form not in (None, shape.form):
             raise DatasetError(
@@ -73,9 +76,9 @@ class Job:
         """By names that are told to whoever finds that his run begins anew. Raises ConfigError."""
         settings = self.settings
         keyring = Keyring.open(settings.data / "keys")
-        recipe = task.recipe
+        recipe, source = task.recipe, self.source
         return {
-            "the input": (str(self.source.absolute()), mark),
+            "the input": (source.identity if isinstance(source, Several) else str(source.absolute()), mark),
             "--style": self.style,
             "--format": task.form,
             "--kind": self.line,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from llmguard.dataset.kinds import HEAD, Coding, Form, Shape, shape
 from llmguard.errors import DatasetError
@@ -55,7 +57,9 @@ class Reader:
     def __init__(self, path: Path, form: Form | None = None, expansion: int = EXPANSION) -> None:
         self.path, self._expansion = path, expansion
         try:
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115  closed by ``close``
+            if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait for ever
+                raise DatasetError(f"{path} is no regular file: what is cleaned may have to be read again")
+            self._file: IO[bytes] = open(path, "rb", buffering=0)  # noqa: SIM115  closed by ``close``
             status = os.fstat(self._file.fileno())
             head = os.pread(self._file.fileno(), HEAD, 0)
         except OSError as e:
@@ -73,7 +77,7 @@ class Reader:
     def chunks(self, known: Prefix | None = None) -> Iterator[bytes]:
         """The content, decompressed. Raises PrefixChanged where it does not begin with ``known``, DatasetError."""
         raw = self._raw(known)
-        return _decompressed(raw, self.shape.coding, self) if self.shape.coding else raw
+        return decompressed(raw, self.shape.coding, self) if self.shape.coding else raw
 
     def _raw(self, known: Prefix | None) -> Iterator[bytes]:
         while piece := self._chunk():
@@ -121,7 +125,7 @@ class Reader:
         self._file.close()
 
 
-def _decompressed(raw: Iterator[bytes], coding: Coding, reader: Reader) -> Iterator[bytes]:
+def decompressed(raw: Iterator[bytes], coding: Coding, reader: Reader) -> Iterator[bytes]:
     decoder, out = Decoder(coding), 0
     try:
         for piece in raw:

@@ -9,11 +9,10 @@ are those of an undisturbed run.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,11 @@ from llmguard.census import Census
 from llmguard.dataset.collisions import Marked, Marks, settle
 from llmguard.dataset.engine import Engine
 from llmguard.dataset.job import Job
-from llmguard.dataset.reading import CHANGED, CHUNK, Prefix, PrefixChanged, Reader
+from llmguard.dataset.kinds import Form
+from llmguard.dataset.places import Several
+from llmguard.dataset.reading import CHANGED, Prefix, PrefixChanged, Reader
 from llmguard.dataset.record import Record, logged
+from llmguard.dataset.shards import Shards, fits, named, opened, written
 from llmguard.dataset.task import Done, Numbered, Task, encoded
 from llmguard.dataset.work import Row, Work, sync_folder, told
 from llmguard.errors import DatasetError
@@ -46,6 +48,7 @@ class Summary:
     again since they had drawn somebody's value.
     """
 
+    form: Form
     tally: Tally
     problems: tuple[Problem, ...]
     received: int
@@ -60,8 +63,19 @@ class Summary:
     census: Census | None = field(default=None, repr=False)
 
 
-def sanitize(job: Job, engine: Engine, say: Callable[[str], object], progress: Progress = lambda *_: None) -> Summary:
-    """Cleans a data set. ``say`` is told what its owner should know at once.
+Finish = Callable[[Summary, Iterable[Problem]], object]
+"""Told of the summary and of every bad record."""
+
+
+def sanitize(
+    job: Job,
+    engine: Engine,
+    say: Callable[[str], object],
+    progress: Progress = lambda *_: None,
+    finish: Finish = lambda *_: None,
+) -> Summary:
+    """Cleans a data set. ``say`` is told what its owner should know at once, ``finish`` what became of it, and again
+    by the same command if it is killed meanwhile.
 
     Raises DatasetError where nothing was published (mostly the same command goes on), ConfigError.
     """
@@ -69,6 +83,7 @@ def sanitize(job: Job, engine: Engine, say: Callable[[str], object], progress: P
     work = Work(job.output)
     try:
         summary = _Run(job, engine, work, say, progress).whole()
+        finish(summary, work.bad())
     except BaseException:
         work.leave()
         raise
@@ -76,19 +91,24 @@ def sanitize(job: Job, engine: Engine, say: Callable[[str], object], progress: P
     return summary
 
 
-def rehearse(job: Job, engine: Engine, progress: Progress = lambda *_: None) -> Summary:
-    """What ``sanitize`` would do; nothing is written. Raises as it does."""
-    began, reader = time.monotonic(), Reader(job.source, job.form, job.expansion)
+def rehearse(
+    job: Job, engine: Engine, note: Callable[[Problem], object], progress: Progress = lambda *_: None
+) -> Summary:
+    """What ``sanitize`` would do; nothing is written. ``note`` is told of every bad record. Raises as it does."""
+    began, reader = time.monotonic(), opened(job)
     try:
         task = job.task(reader.shape)
         seen, left = _Sum(), 0
         with _ended(engine.run(task, _numbered(job, reader))) as finished:
-            for done in finished:
+            for done in named(reader, finished):
                 seen.add(done)
+                for problem in done.problems:
+                    note(problem)
                 left += len(done.data)
                 progress(reader.read, reader.mark.size)
         reader.unchanged()
         return Summary(
+            form=task.form,
             tally=seen.tally,
             problems=tuple(seen.problems),
             received=reader.read,
@@ -97,7 +117,7 @@ def rehearse(job: Job, engine: Engine, progress: Progress = lambda *_: None) -> 
             output="",
             seconds=time.monotonic() - began,
             published=False,
-            notes=_unread(job, reader),
+            notes=_unread(reader),
             census=seen.census,
         )
     finally:
@@ -107,6 +127,9 @@ def rehearse(job: Job, engine: Engine, progress: Progress = lambda *_: None) -> 
 def _fits(job: Job) -> None:
     """Raises DatasetError for a place that cannot become the output."""
     output = job.output
+    if isinstance(job.source, Several):
+        fits(job.source, output)
+        return
     if not output.parent.is_dir():
         raise DatasetError(f"there is no folder {output.parent}")
     if output.is_dir():
@@ -147,7 +170,7 @@ class _Run:
 
     def whole(self) -> Summary:
         job, work = self._job, self._work
-        reader = Reader(job.source, job.form, job.expansion)
+        reader = opened(job)
         try:
             task = job.task(reader.shape)
             identity = job.identity(task, reader.mark)
@@ -163,10 +186,10 @@ class _Run:
                 self._say("begins anew: the input is not what the run that was interrupted read")
                 work.restart(identity)
                 reader.close()
-                reader = Reader(job.source, job.form, job.expansion)
+                reader = opened(job)
                 first = self._first(task, reader)
             redone = self._settled(task, first)
-            return self._publish(task, self._summary(first, redone, _unread(job, reader)))
+            return self._publish(task, reader, self._summary(task.form, first, redone, _unread(reader)))
         finally:
             reader.close()
             if self._record is not None:
@@ -177,8 +200,8 @@ class _Run:
     def _first(self, task: Task, reader: Reader) -> Prefix:
         """Every block that is not done yet; the digest of the input. Raises PrefixChanged."""
         state = self._work.state
-        if state:
-            self._sum, self._before, self._resumed = state["sum"], state["seconds"], state["blocks"]
+        self._sum, self._before = state.get("sum", _Sum()), state.get("seconds", 0.0)
+        self._resumed = state.get("blocks", 0)
         self._done = self._resumed
         known: Prefix | None = state.get("input")
         if known is not None:
@@ -186,10 +209,10 @@ class _Run:
         numbered = itertools.islice(_numbered(self._job, reader, state.get("read")), self._done, None)
         self._began = self._committed = time.monotonic()
         with _ended(self._engine.run(task, numbered)) as finished:
-            for done in finished:
+            for done in named(reader, finished):
                 self._sum.add(done)
                 for problem in done.problems:
-                    self._work.note(problem.record, problem.reason)
+                    self._work.note(problem)
                 self._keep(done)
                 self._done += 1
                 self._progress(reader.read, reader.mark.size)
@@ -232,7 +255,7 @@ class _Run:
         return sum(1 for _ in self._work.rows()) - len(rows)
 
     def _again(self, task: Task, numbers: frozenset[int], whole: Prefix) -> None:
-        reader = Reader(self._job.source, self._job.form, self._job.expansion)
+        reader = opened(self._job)
         try:
             chosen = (item for item in _numbered(self._job, reader, whole) if item.number in numbers)
             with _ended(self._engine.run(task, chosen)) as finished:
@@ -266,8 +289,9 @@ class _Run:
 
     # ------------------------------------------------------------------ the end
 
-    def _summary(self, whole: Prefix, redone: int, notes: tuple[str, ...]) -> Summary:
+    def _summary(self, form: Form, whole: Prefix, redone: int, notes: tuple[str, ...]) -> Summary:
         return Summary(
+            form=form,
             tally=self._sum.tally,
             problems=tuple(self._sum.problems),
             received=whole.size,
@@ -281,20 +305,21 @@ class _Run:
             census=self._sum.census,
         )
 
-    def _publish(self, task: Task, summary: Summary) -> Summary:
+    def _publish(self, task: Task, reader: Reader, summary: Summary) -> Summary:
         """Puts the output together, gives it its name, and tells the log."""
         job, work = self._job, self._work
         with told(work.folder):
-            made = self._together(task, summary.redone)
-            mode = os.stat(job.source).st_mode & 0o666
-            digest, size = _digest(made)
-            os.chmod(made, mode)
-            _sync(made)
+            made = self._together(task, reader, summary.redone)
+            if not isinstance(job.source, Several):
+                os.chmod(made, os.stat(job.source).st_mode & 0o666)
+            digest, size = written(made)
         summary = replace(summary, output=digest, leaving=size)
         self._commit(publishing=made.stat().st_ino, summary=summary)
         if job.output.exists() and not job.overwrite:
             raise DatasetError(f"{job.output} has appeared meanwhile: move it away, and run the same command again")
         with told(job.output):
+            if made.is_dir() and job.output.exists():
+                os.replace(job.output, work.folder / "former")
             os.replace(made, job.output)
             sync_folder(job.output.parent)
         return self._logged(summary)
@@ -325,14 +350,16 @@ class _Run:
         )
         return replace(summary, notes=(*summary.notes, problem)) if problem else summary
 
-    def _together(self, task: Task, redone: int) -> Path:
-        """The file that becomes the output."""
+    def _together(self, task: Task, reader: Reader, redone: int) -> Path:
+        """The file or folder that becomes the output."""
         work = self._work
         part, rows = work.path("part"), self._rows()
+        if isinstance(reader, Shards):
+            return reader.together(work.folder / "whole", rows, lambda number: _slice(part, rows[number]))
         if task.form == "parquet":
             from llmguard.dataset.tables import Table
 
-            made, table = work.folder / "whole", Table(self._job.source)
+            made, table = work.folder / "whole", Table(reader.path)
             try:
                 table.write(made, (_slice(part, row) for row in rows.values()))
             finally:
@@ -354,32 +381,37 @@ class _Run:
 
 def _numbered(job: Job, reader: Reader, known: Prefix | None = None) -> Iterator[Numbered]:
     """The blocks of the input in order. Raises PrefixChanged, DatasetError, UnscannableRequest."""
-    if reader.shape.form == "parquet":
+    if isinstance(reader, Shards):
+        yield from reader.numbered(known, job.size)
+    elif reader.shape.form == "parquet":
         from llmguard.dataset.tables import Table
 
         for _ in reader.chunks(known):
             pass  # the digest of the whole: rows are read from all over the file
-        table = Table(job.source)
+        table = Table(reader.path)
         try:
             for number, block in enumerate(table.blocks()):
                 yield Numbered(number, block)
         finally:
             table.close()
-        return
-    for number, block in enumerate(blocks(reader.chunks(known), reader.shape.form, job.size)):
-        yield Numbered(number, block)
+    else:
+        for number, block in enumerate(blocks(reader.chunks(known), reader.shape.form, job.size)):
+            yield Numbered(number, block)
 
 
-def _unread(job: Job, reader: Reader) -> tuple[str, ...]:
+def _unread(reader: Reader) -> tuple[str, ...]:
     if reader.shape.form != "parquet":
         return ()
-    from llmguard.dataset.tables import Table
+    if isinstance(reader, Shards):
+        unread = reader.unread()
+    else:
+        from llmguard.dataset.tables import Table
 
-    table = Table(job.source)
-    try:
-        unread = table.unread()
-    finally:
-        table.close()
+        table = Table(reader.path)
+        try:
+            unread = table.unread()
+        finally:
+            table.close()
     return (
         (f"columns that hold other things than text went through as they were: {', '.join(unread)}",) if unread else ()
     )
@@ -399,20 +431,3 @@ def _slice(path: Path, row: Row) -> bytes:
     with open(path, "rb") as file:
         file.seek(row.part)
         return file.read(row.part_size)
-
-
-def _digest(path: Path) -> tuple[str, int]:
-    whole, size = hashlib.sha256(), 0
-    with open(path, "rb") as file:
-        while piece := file.read(CHUNK):
-            whole.update(piece)
-            size += len(piece)
-    return whole.hexdigest(), size
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from llmguard.dataset.job import Job
 from llmguard.dataset.reading import Reader
+from llmguard.dataset.shards import Shards, opened
 from llmguard.sifting import Block, blocks
 
 DROPPED = "(the record is left out)"
@@ -25,7 +26,7 @@ def changes(job: Job, most: int) -> Iterator[Change | None]:
     """The first ``most`` records, None for those that leave as they came. Surrogates are drawn without a look at the
     rest of the file. Raises DatasetError, ConfigError.
     """
-    reader = Reader(job.source, job.form, job.expansion)
+    reader = opened(job)
     try:
         task = job.task(reader.shape)
         sifter = task.recipe.sifter()
@@ -40,12 +41,15 @@ def changes(job: Job, most: int) -> Iterator[Change | None]:
 
 def _records(job: Job, reader: Reader) -> Iterator[Block]:
     """Blocks of a single record each."""
+    if isinstance(reader, Shards):
+        yield from reader.singly()
+        return
     if reader.shape.form != "parquet":
         yield from blocks(reader.chunks(), reader.shape.form, 1)
         return
     from llmguard.dataset.tables import Table, rows_of
 
-    table = Table(job.source)
+    table = Table(reader.path)
     try:
         for block in table.blocks():
             for i, line in enumerate(rows_of(block.data)):

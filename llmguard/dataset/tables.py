@@ -25,11 +25,12 @@ KEPT = (b"pandas", b"huggingface", b"ARROW:schema")
 class Table:
     """An open Parquet file. Raises DatasetError for what cannot be read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: Any = None) -> None:
+        """``file``: the open file, where it does not lie at ``path``."""
         self._pa = arrow()
         self._path = path
         with _told(self._pa, path):
-            self._file = self._pa.parquet.ParquetFile(path, pre_buffer=False)
+            self._file = self._pa.parquet.ParquetFile(file or path, pre_buffer=False)
             self.schema = self._file.schema_arrow
             names = self.schema.names
         if len(set(names)) < len(names):

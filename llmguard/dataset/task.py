@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from llmguard.census import Census, Watch, key_of
 from llmguard.dataset.kinds import Coding, Form, zstd
+from llmguard.detection import Scanner
 from llmguard.model import VaultEntry
 from llmguard.sifting import Block, Problem, Recipe, Sifted, Tally
 from llmguard.vault import Keyring, Vault
@@ -53,9 +54,9 @@ class Task:
     coding: Coding = ""
     census: bool = False
 
-    def opened(self) -> Callable[[Numbered], Done]:
-        """What does it; opened once in each process. Raises ConfigError."""
-        recipe, scanner = self.recipe, self.recipe.scanner()
+    def opened(self, scanner: Scanner | None = None) -> Callable[[Numbered], Done]:
+        """What does it; opened once in each process, unless a ``scanner`` is open there already. Raises ConfigError."""
+        recipe, scanner = self.recipe, scanner or self.recipe.scanner()
         watch = Watch(_key(recipe)) if self.census else None
         sifter = recipe.sifter(scanner, watch)
         if self.form != "parquet":

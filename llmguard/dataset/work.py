@@ -22,6 +22,7 @@ import fcntl
 import io
 import os
 import pickle
+import shutil
 import stat
 import struct
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from llmguard.errors import DatasetError
+from llmguard.sifting import Problem
 
 FILES = ("index", "part", "seen", "drawn", "bad")
 """Files that only grow."""
@@ -79,8 +81,9 @@ class Work:
         before = _unpickled(self.folder / "job")
         state = _unpickled(self.folder / "state") if before == job else None
         if state is None:
+            why = _difference(before, job) if before and (self.folder / "state").exists() else ""
             self.restart(job)
-            return _difference(before, job) if before and (self.folder / "state").exists() else ""
+            return why
         with told(self.folder):
             self._open()
             for name in FILES:
@@ -115,10 +118,10 @@ class Work:
                 file.write(data)
             self._files["index"].write(_ROW.pack(number, first, records, *places))
 
-    def note(self, record: int, reason: str) -> None:
+    def note(self, problem: Problem) -> None:
         """A bad record."""
         with told(self.folder):
-            self._files["bad"].write(f"{record}\t{reason}\n".encode())
+            self._files["bad"].write(f"{problem.record}\t{problem.reason}\n".encode())
 
     def commit(self, **state: Any) -> None:
         """From now on everything that was added counts, also after a kill or a power failure."""
@@ -140,13 +143,12 @@ class Work:
             while row := file.read(_ROW.size):
                 yield Row(*_ROW.unpack(row))
 
-    def bad(self) -> Iterator[tuple[int, str]]:
-        """Number and reason of every bad record."""
-        self._files["bad"].flush()
-        with open(self.folder / "bad", encoding="utf-8") as file:
+    def bad(self) -> Iterator[Problem]:
+        """Every bad record."""
+        with open(self.path("bad"), encoding="utf-8") as file:
             for line in file:
                 number, _, reason = line.rstrip("\n").partition("\t")
-                yield int(number), reason
+                yield Problem(int(number), reason)
 
     def path(self, name: str) -> Path:
         """One of the files, with all that was added so far in it."""
@@ -162,7 +164,7 @@ class Work:
         with suppress(OSError):
             # The lock goes last: who takes a new one must not lose what he then writes.
             for name in sorted(os.listdir(self.folder), key="lock".__eq__):
-                os.unlink(self.folder / name)
+                _unlink(self.folder / name)
             self.folder.rmdir()
         os.close(self._lock)
 
@@ -190,6 +192,14 @@ class Work:
             with suppress(OSError):  # a full disk: what is not written yet does not count
                 file.close()
         self._files = {}
+
+
+def _unlink(path: Path) -> None:
+    """Also a folder, into which an output of several files was written."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 @contextmanager
@@ -276,4 +286,6 @@ def _private(folder: Path) -> None:
 def _difference(before: Mapping[str, Any], job: Mapping[str, Any]) -> str:
     """What another job has otherwise, by its names."""
     names = sorted(name for name in {*before, *job} if before.get(name) != job.get(name))
+    if not names:
+        return "what an earlier run left cannot be read"
     return f"not the same as in the run that was interrupted: {', '.join(names)}"

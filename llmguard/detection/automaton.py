@@ -260,7 +260,7 @@ def _cache_path(folder: Path, anchors: Sequence[bytes]) -> Path | None:
             return None
     except OSError:  # a disk that is full or cannot be written
         return None
-    h = hashlib.sha256(b"llmguard automaton v6")
+    h = hashlib.sha256(b"llmguard automaton v7")
     for piece in (version("hyperscan").encode(), platform.machine().encode(), _processor(), *anchors):
         h.update(len(piece).to_bytes(8, "big"))
         h.update(piece)

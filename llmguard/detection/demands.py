@@ -15,8 +15,13 @@ from typing import Any, NamedTuple
 
 DIGITS = 4
 TOKEN = 12
+LONG = 16
 ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-=.")
 _FIGURES = frozenset(b"0123456789")
+NO_DIGITS = bytes(c for c in range(256) if c not in _FIGURES)
+"""What is deleted from a text to count its digits."""
+TOKENS = bytes(ord("a") if c in ALPHABET else ord(" ") for c in range(256))
+"""What a text is translated by to see its tokens, as runs of ``a``."""
 _LITERAL = 3
 """Letters in a row from which on an expression is looked for nearly for nothing."""
 _codes: Any = import_module("re._constants")
@@ -38,34 +43,60 @@ class Demand(IntEnum):
     """``DIGITS`` digits."""
     LENGTH = 2
     """``TOKEN`` bytes of ``ALPHABET`` without anything between them."""
-    BEYOND = 3
+    LONG = 3
+    """``LONG`` bytes of ``ALPHABET``: longer than nearly all words."""
+    BEYOND = 4
     """A byte beyond ASCII."""
 
 
 TRIGGERS = {
     Demand.FIGURES: rb"[0-9][^0-9]*[0-9][^0-9]*[0-9][^0-9]*[0-9]",
     Demand.LENGTH: rb"[A-Za-z0-9+/_=.-]{%d}" % TOKEN,
+    Demand.LONG: rb"[A-Za-z0-9+/_=.-]{%d}" % LONG,
 }
 """What says that a text holds it (Hyperscan's syntax); what is beyond ASCII a text says itself."""
 
 
 def of(expression: bytes) -> Demand:
     """The demand of an expression in Hyperscan's syntax."""
-    if b"[:" in expression:  # POSIX classes, which Python reads as something else
-        return Demand.NOTHING
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree: Nodes = _parser.parse(expression.decode("utf-8"))
-    except (re.error, ValueError, RecursionError, OverflowError):
+        tree = _parsed(expression.decode("utf-8"))
+    except UnicodeDecodeError:
+        return Demand.NOTHING
+    if tree is None:
         return Demand.NOTHING
     if _held(tree, _is_literal).run >= _LITERAL:
         return Demand.NOTHING
     if _digits(tree) >= DIGITS:
         return Demand.FIGURES
-    if _held(tree, _is_token).run >= TOKEN:
-        return Demand.LENGTH
+    run = _held(tree, _is_token).run
+    if run >= TOKEN:
+        return Demand.LONG if run >= LONG else Demand.LENGTH
     return Demand.BEYOND if _held(tree, _is_beyond).run else Demand.NOTHING
+
+
+def figures(pattern: str) -> int:
+    """Digits that every match of a pattern (RE2's syntax) holds, wherever they stand; 0 if that is not known."""
+    return _digits(tree) if (tree := _parsed(pattern)) is not None else 0
+
+
+def token(pattern: str) -> int:
+    """Bytes of ``ALPHABET`` in a row that every match of a pattern holds; 0 if that is not known. In any case, ``k`` and
+    ``s`` have forms beyond ASCII.
+    """
+    return 0 if "(?i" in pattern or (tree := _parsed(pattern)) is None else _held(tree, _is_token).run
+
+
+def _parsed(pattern: str) -> Nodes | None:
+    if "[:" in pattern:  # POSIX classes, which Python reads as something else
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree: Nodes = _parser.parse(pattern)
+    except (re.error, ValueError, RecursionError, OverflowError):
+        return None
+    return tree
 
 
 def branches(expression: bytes) -> list[bytes]:
@@ -155,6 +186,11 @@ def _is_literal(node: Any, value: Any) -> bool:
 
 
 def _is_beyond(node: Any, value: Any) -> bool:
+    if node is _codes.IN:
+        return all(
+            (kind is _codes.LITERAL and member > 0x7F) or (kind is _codes.RANGE and member[0] > 0x7F)
+            for kind, member in value
+        )
     return bool(node is _codes.LITERAL and value > 0x7F)
 
 

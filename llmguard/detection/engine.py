@@ -18,7 +18,7 @@ from llmguard.detection import disguises
 from llmguard.detection.automaton import Automaton
 from llmguard.detection.match import Matcher
 from llmguard.detection.resolve import Candidate, Rank, resolve
-from llmguard.detection.together import AGAIN, Together, edged, fits, possible
+from llmguard.detection.together import Together, edged, fits, possible, weakened
 from llmguard.detection.verify import (
     MAX_LABELLED,
     Hit,
@@ -68,8 +68,8 @@ class Engine:
         )
         expressions = tuple(a if isinstance(a, bytes) else b"" for a in anchors)
         self.automaton = Automaton(expressions, plants, cache, once=disguises.GATES, words=_words(anchors))
-        letters = (len(expressions), disguises.LETTERS_PLANT)
-        self._for_many = (*expressions, disguises.LETTERS), (*plants, letters), cache, _words(anchors)
+        self._letter = len(expressions)
+        self._for_many = expressions, plants, cache, _words(anchors)
         self._many: Together | None = None
         self._keys: dict[str, tuple[Rule, ...]] = {}
 
@@ -86,24 +86,23 @@ class Engine:
 
         Raises: UnscannableRequest if a text cannot be encoded as UTF-8 (lone surrogates).
         """
-        work = Work()
-        found: list[tuple[Finding, ...]] = [()] * len(parts)
-        pieces = [_piece(part) for part in parts]
-        together = self._together()
+        work, together = Work(), self._together()
         if together is None:
             return [self._undisguised(part, work) for part in parts]
+        pieces = [_piece(part) for part in parts]
         short = [i for i, piece in enumerate(pieces) if fits(piece)]
-        if len(short) < len(parts):
-            for i in set(range(len(parts))) - set(short):
-                found[i] = self._undisguised(parts[i], work)
         hits = together.scan([pieces[i] for i in short])
+        found: list[tuple[Finding, ...]] = [()] * len(parts)
+        for i in {*range(len(parts))}.difference(short) if len(short) < len(parts) else ():
+            found[i] = self._undisguised(parts[i], work)
         for number, i in enumerate(short):
-            runs = hits.get(number)
-            part = parts[i]
-            if runs is not None and AGAIN in runs:
-                found[i] = self._undisguised(part, work)
-            elif runs is not None or part.label or self._matcher is not None:
-                found[i] = self._looked(part, pieces[i], runs or {}, work)
+            runs, part = hits.get(number), parts[i]
+            if runs is not None:
+                seen = self._seen(runs)
+                own = self._looked(part, pieces[i], runs, work)
+                found[i] = self._revealed(part, own, len(pieces[i]), seen, work) if seen else own
+            elif part.label or self._matcher is not None:
+                found[i] = self._looked(part, pieces[i], {}, work)
         return found
 
     def _together(self) -> Together | None:
@@ -112,10 +111,32 @@ class Engine:
             expressions, plants, cache, words = self._for_many
             if not possible(expressions):
                 return None
-            again = {len(expressions) - 1, *(number for number, _ in self._gates)}
-            again |= {i for i, expression in enumerate(expressions) if edged(expression)}
-            self._many = Together(Automaton(expressions, plants, cache, words=words, lines=True), again)
+            gates = {number for number, _ in self._gates}
+            letters = len(expressions)
+            quick = [weakened(e) if i in gates else e for i, e in enumerate(expressions)]
+            planted = (*plants, (letters, disguises.LETTERS_PLANT))
+            doubtful = [i for i, e in enumerate(expressions) if i in gates or edged(e)] + [letters]
+            again = [(*expressions, disguises.LETTERS)[i] for i in doubtful]
+            self._many = Together(
+                Automaton((*quick, disguises.LETTERS), planted, cache, words=words, lines=True),
+                Automaton(
+                    again,
+                    [(doubtful.index(i), text) for i, text in planted if i in doubtful],
+                    cache,
+                    once=(*disguises.GATES, disguises.LETTERS),
+                ),
+                doubtful,
+            )
         return self._many
+
+    def _seen(self, runs: dict[int, list[int]]) -> int:
+        """Takes the gates out of the runs; the bits of those that hit."""
+        seen = 0 if runs.pop(self._letter, None) is None else 1
+        for number, bit in self._gates:
+            if number in runs:
+                del runs[number]
+                seen |= bit
+        return seen
 
     def across(
         self, parts: Sequence[TextPart], own: tuple[tuple[Finding, ...], ...], work: Work | None = None
@@ -162,7 +183,21 @@ class Engine:
         found, data, seen = self._scan(part, work)
         if not seen and depth == disguises.DEPTH:
             return found
-        left = disguises.Allowance.of(len(data)) if allowance is None else allowance
+        return self._revealed(part, found, len(data), seen, work, depth, allowance)
+
+    def _revealed(  # noqa: PLR0913  what is known of the part by now
+        self,
+        part: TextPart,
+        found: tuple[Finding, ...],
+        size: int,
+        seen: int,
+        work: Work,
+        depth: int = disguises.DEPTH,
+        allowance: disguises.Allowance | None = None,
+    ) -> tuple[Finding, ...]:
+        """What was found in a part of ``size`` bytes, and what is once the disguises are undone whose gates were
+        ``seen``."""
+        left = disguises.Allowance.of(size) if allowance is None else allowance
         more: list[Finding] = []
         for view in disguises.views(part.text, seen, left, depth):
             if isinstance(view, disguises.Beyond):
@@ -182,10 +217,7 @@ class Engine:
         piece = label + data if label else data
         runs = self.automaton.scan(piece)
         seen = 1 if len(data) > len(part.text) and self._letters.scan(data) else 0
-        for number, bit in self._gates if runs else ():
-            if number in runs:
-                del runs[number]
-                seen |= bit
+        seen |= self._seen(runs) if runs else 0
         return self._looked(part, piece, runs, work), data, seen
 
     def _looked(self, part: TextPart, piece: bytes, runs: dict[int, list[int]], work: Work) -> tuple[Finding, ...]:
@@ -232,8 +264,7 @@ class Engine:
         part = TextPart(text, "text")
         findings, data, _ = self._scan(part, Work())
         runs = self.automaton.scan(data)
-        for number, _ in self._gates:
-            runs.pop(number, None)
+        self._seen(runs)
         notes: list[Note] = []
         looked = Text(data, 0, runs, Work(), notes=notes)
         self._believed(looked, ())

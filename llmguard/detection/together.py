@@ -1,33 +1,29 @@
 """Together: many short texts looked through at once, as lines of one buffer: what a scan costs is paid once.
 
 Owns the way from a hit in the buffer back to its text. Never does: deciding what a hit is worth. Invariant: each text
-gets every hit that the automaton finds in it alone. Where it may have got one more, which reaches over its end or asks
-for the beginning or end of a text, it is to be looked through ``AGAIN``, alone.
+gets every hit that the automaton finds in it alone, whatever stands beside it. Of anchors that ask for the beginning or
+end of a text it may get more: those are looked for once more in it alone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
 from llmguard.detection.automaton import Automaton, note
-from llmguard.detection.demands import ALPHABET, DIGITS, TOKEN, Demand
+from llmguard.detection.demands import DIGITS, LONG, NO_DIGITS, TOKEN, TOKENS, Demand
 
 MOST = 16 * 1024
 """Bytes of the longest text that is looked through with others. A longer one is worth a scan of its own."""
-AGAIN = -1
-"""Stands among the runs of a text that is to be looked through alone."""
 _SPANS = re.compile(rb"\\[AzZG]")
 """Beginning and end of a text, where a line's would not do."""
 _EDGES = re.compile(rb"(?<!\[)(?<!\\)\^|(?<!\\)\$")
 """Beginning and end of a line."""
 _BETWEEN = b"\n\0\n"
 """Hardly anything reaches over that."""
-_NO_DIGITS = bytes(c for c in range(256) if c not in b"0123456789")
-_TOKENS = bytes(ord("a") if c in ALPHABET else ord(" ") for c in range(256))
-_LONG = b"a" * TOKEN
+_TOKEN, _LONG = b"a" * TOKEN, b"a" * LONG
 
 Hit = tuple[int, int, int]
 """Number of a text, end of the hit in it, number of the anchor."""
@@ -37,6 +33,11 @@ Runs = dict[int, list[int]]
 def edged(anchor: bytes) -> bool:
     """Whether an anchor asks for the beginning or end of a text, and so finds more in a buffer of many."""
     return _EDGES.search(anchor) is not None
+
+
+def weakened(gate: bytes) -> bytes:
+    """What hits wherever the gate does, and is looked for faster."""
+    return gate.replace(b"){24}", b"){6}")
 
 
 def possible(anchors: Iterable[bytes]) -> bool:
@@ -52,27 +53,36 @@ def fits(text: bytes) -> bool:
 class Together:
     """Looks through many texts with an automaton of ``lines``. Safe for threads."""
 
-    def __init__(self, automaton: Automaton, again: Collection[int]) -> None:
-        """``again``: anchors where one that is found says no more than that a text is to be looked through alone."""
-        self._automaton, self._again = automaton, frozenset(again)
+    def __init__(self, automaton: Automaton, again: Automaton, numbers: Sequence[int]) -> None:
+        """``again`` looks through one text for some of the anchors, which have these ``numbers``."""
+        self._automaton, self._again, self._numbers = automaton, again, tuple(numbers)
+        self._doubtful = frozenset(numbers)
 
     def scan(self, texts: Sequence[bytes]) -> dict[int, Runs]:
         """By number of the text what ``Automaton.scan`` tells of it, for those with hits. Each text ``fits``."""
         every = range(len(texts))
+        figures = [i for i in every if len(texts[i].translate(None, NO_DIGITS)) >= DIGITS]
+        tokens = [(i, told) for i in every if _TOKEN in (told := texts[i].translate(TOKENS))]
         hits = self._hits(texts, every, Demand.NOTHING)
-        hits += self._hits(
-            texts, [i for i in every if len(texts[i].translate(None, _NO_DIGITS)) >= DIGITS], Demand.FIGURES
-        )
-        hits += self._hits(texts, [i for i in every if _LONG in texts[i].translate(_TOKENS)], Demand.LENGTH)
+        hits += self._hits(texts, figures, Demand.FIGURES)
+        hits += self._hits(texts, [i for i, _ in tokens], Demand.LENGTH)
+        hits += self._hits(texts, [i for i, told in tokens if _LONG in told], Demand.LONG)
         hits += self._hits(texts, [i for i in every if not texts[i].isascii()], Demand.BEYOND)
         hits.sort()
         found: dict[int, Runs] = {}
-        again = self._again
+        doubtful, again = self._doubtful, set()
         for number, end, anchor in hits:
+            if anchor in doubtful:
+                again.add(number)
+                continue
             runs = found.get(number)
             if runs is None:
                 runs = found[number] = {}
-            note(AGAIN if anchor in again else anchor, 0, end, 0, runs)
+            note(anchor, 0, end, 0, runs)
+        for number in again:
+            more = {self._numbers[n]: run for n, run in self._again.scan(texts[number]).items()}
+            if more:
+                found[number] = {**found.get(number, {}), **more}
         return found
 
     def _hits(self, texts: Sequence[bytes], which: Sequence[int], demand: Demand) -> list[Hit]:
@@ -90,7 +100,8 @@ class Together:
             while end > high:
                 at += 1
                 low, high = starts[at], starts[at + 1] - 2
-            hits.append((which[at], end - low, anchor if low < end < high else AGAIN))
+            if low < end < high:
+                hits.append((which[at], end - low, anchor))
         return hits
 
     def _ends(self, data: bytes, demand: Demand) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ import re2
 
 from llmguard.catalogue.patterns import UNANCHORED, Pattern
 from llmguard.detection.automaton import SHORT
+from llmguard.detection.demands import NO_DIGITS, TOKENS, figures, token
 from llmguard.detection.resolve import Rank
 from llmguard.model import Detector
 from llmguard.validators import VALIDATORS, Validator
@@ -40,6 +41,8 @@ _EDGE = 24
 _BRACKET = ord("[")
 _OURS = re.compile(rb"\[[A-Z][A-Z0-9_]*_[a-z0-9]{10,26}\]")
 """A placeholder: what stands in its brackets is nobody's value, whatever it looks like."""
+_WORTH, _TOKENS_TOLD = 6, 64
+"""Characters of a token from which on it pays to ask whether a text holds one, and the most that are asked for."""
 MAX_LABELLED = 256
 """Characters. Longer text is not one value, whatever it is labelled."""
 
@@ -103,6 +106,23 @@ class Text:
     """By number of context words: whether the label says one."""
     notes: list[Note] | None = None
     """What rules thought, if somebody asks."""
+    figures: int = -1
+    """How many digits it holds, once somebody asked."""
+    shape: bytes = b""
+    """Where its tokens are, once somebody asked."""
+
+    def holds(self, figures: int, token: bytes) -> bool:
+        """Whether it holds so many digits, and as many characters of a token in a row."""
+        if figures:
+            if self.figures < 0:
+                self.figures = len(self.data.translate(None, NO_DIGITS))
+            if self.figures < figures:
+                return False
+        if token:
+            if not self.shape:
+                self.shape = self.data.translate(TOKENS)
+            return token in self.shape
+        return True
 
     def near(self, words: int, low: int, high: int) -> bool:
         """Whether one of these context ``words`` may end from ``low`` to ``high``. No is certain."""
@@ -120,10 +140,12 @@ class Rule:
         "_confidences",
         "_context",
         "_edge",
+        "_figures",
         "_groups",
         "_match",
         "_needs_context",
         "_reach",
+        "_token",
         "_unless",
         "_validator",
         "detector",
@@ -146,6 +168,8 @@ class Rule:
         self._needs_context = detector.needs_context
         before, after = detector.reach
         self._reach = (before + _AFTER, after + _BEFORE) if detector.needs_context else (before, after)
+        self._figures = figures(detector.pattern)
+        self._token = b"a" * min(_TOKENS_TOLD, run) if (run := token(detector.pattern)) >= _WORTH else b""
         self._edge = _EDGE if detector.reach[1] >= _OPEN else 1
         self._confidences = _confidences(detector.confidence)
 
@@ -153,6 +177,8 @@ class Rule:
         """Adds the believed spans around ``ends`` to ``found``: first end, last end, … of this rule's anchor, which for
         a rule that needs context are its words. Under a label that says one, the whole text is near.
         """
+        if not text.holds(self._figures, self._token):
+            return
         size = len(text.data)
         if self._needs_context and self._named(text):
             self._search(text, text.prefix - 1, size, found, size)  # the blank before it is a boundary

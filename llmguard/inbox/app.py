@@ -30,6 +30,7 @@ from llmguard.inbox import (
     people,
     policy,
     queue,
+    records,
     revise,
 )
 from llmguard.inbox.api import Api, Problem
@@ -44,6 +45,7 @@ ROOMS: tuple[tuple[Page, ...], ...] = (
     queue.PAGES,
     approval.PAGES,
     revise.PAGES,
+    records.PAGES,
     history.PAGES,
     dashboard.PAGES,
     audit.PAGES,

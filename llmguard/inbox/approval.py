@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from llmguard.inbox import seen
+from llmguard.inbox import seen, training
 from llmguard.inbox.api import Problem, segment
 from llmguard.inbox.charts import scale, term
 from llmguard.inbox.content import Section, plain, read
@@ -43,6 +43,8 @@ DONE = {
     "standing": "You have asked that calls like this one are approved in advance.",
     "exception": "You have asked that this finding is none any more.",
     "revised": "This is your revision; it is voted on anew.",
+    "records": "This is the revision with what you decided of its records; it is voted on anew.",
+    "labels": "What you saw is kept.",
 }
 HOURS = (1, 2, 4, 8)
 DAYS = (1, 7, 30, 90)
@@ -84,6 +86,10 @@ async def page(
     values = {**_decision(approval, kept, at, live=visit.live), "events": told(events), "problem": problem}
     if not visit.live:
         values |= _content(approval, at, written) | _look(approval)
+        values |= {"review": await training.look(visit, approval, kept), "onward": values["next_at"]}
+        values["lineage"] = await training.lineage(visit, approval)
+        if values["review"]:
+            values["next_at"] = None  # nobody reads a whole data set: who approves looks at its report and the sample
     return visit.page(
         "approval.html",
         part="approval_live.html",

@@ -31,8 +31,10 @@ _WORDS = {
     "evidence": "took the evidence",
     "break_glass": "Everybody was told of the emergency",
     "late_outcome": "Its outcome came late",
+    "records": "decided about its records",
+    "labels": "looked at the sample",
 }
-_ACTS = frozenset({"vote", "raw_view", "evidence"})
+_ACTS = frozenset({"vote", "raw_view", "evidence", "records", "labels"})
 _SIGNS = {
     "approved": "good",
     "executed": "good",

@@ -2,8 +2,9 @@
 
 Owns the walk over a body, path, query and headers. Scan by default: every string, key and long number is a TextPart,
 except structure that looks the part (``slots``). JSON inside strings is walked as JSON; data URLs of text media,
-base64 files that are text and lists of token ids are decoded. What no text scan can look into (images, sound, token ids
-of nobody's model, what the provider encrypted) is named in ``Extract.unscanned``.
+base64 files that are text and lists of token ids are decoded; other files (PDF, office) are looked into (``files``) and
+cannot be rewritten. What no text scan can look into (images, sound, token ids of nobody's model, what the provider
+encrypted) is named in ``Extract.unscanned``.
 
 Invariant: ``rebuild({})`` is the very bytes object that came, and an edited body differs in the edited literals only.
 """
@@ -11,19 +12,33 @@ Invariant: ``rebuild({})`` is the very bytes object that came, and an edited bod
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache, partial
+from io import BytesIO
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
 from llmguard.errors import RequestTooLarge, UnscannableRequest
 from llmguard.model import Call, Finding, Operation, Origin, Place, TextPart
-from llmguard.payload import limits, multipart, slots, tokens, wrapped
+from llmguard.payload import files, limits, multipart, slots, tokens, wrapped
 from llmguard.payload.json import Document, Number, parse
 
 MAX_PARTS = 200_000
+LOOKING = files.Limits(
+    held=32 << 20,
+    unpacked=64 << 20,
+    characters=4 << 20,
+    parts=20_000,
+    entries=2_000,
+    objects=50_000,
+    pages=300,
+    operators=1_000_000,
+    seconds=2.0,
+)
+"""What looking into the files of one body may cost; the time is that of all of them."""
 MAX_NESTING = 6
 """Levels of JSON inside strings. Deeper ones are plain text, and count as not looked into."""
 IDENTIFYING_DIGITS = 9
@@ -46,6 +61,7 @@ _ORIGINS: Mapping[str, Origin] = {
     "response_format": "system",
     "tool_outputs": "tool",
 }
+_PLAIN_ROLES = frozenset((*_ROLES, "user"))
 _ITEMS = frozenset(("messages", "input", "items", "additional_messages"))
 _FREE = frozenset(
     ("metadata", "parameters", "arguments", "schema", "variables", "properties", "default", "examples", "attributes")
@@ -128,9 +144,9 @@ class Extract:
         return f"Extract({len(self.parts)} parts, unscanned={self.unscanned})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Ways:
-    """The ways back: from parts to the literals of the body."""
+    """The ways back: from parts to the literals of the body. Filled by one walk, and not changed after it."""
 
     documents: dict[Chain, Document]
     chains: dict[int, Chain]
@@ -175,6 +191,7 @@ def extract(call: Call) -> Extract:
     elif body.kind != "empty":
         raise UnscannableRequest("a body of this content type is not understood; send JSON or multipart/form-data")
     walk.parts.extend(_envelope(call))
+    walk.look()
     return Extract(
         tuple(walk.parts), document.raw if document else body.raw, document, tuple(sorted(walk.unscanned)), walk.ways
     )
@@ -188,6 +205,7 @@ def extract_line(document: Document, shape: Shape) -> Extract:
     body = shape.operation
     walk = _Walk(body.method, body.path, None) if body else _Walk("", "", None)
     walk.line(document, shape)
+    walk.look()
     return Extract(tuple(walk.parts), document.raw, document, tuple(sorted(walk.unscanned)), walk.ways)
 
 
@@ -245,6 +263,7 @@ class _Walk:
     __slots__ = (
         "_chain",
         "_chains",
+        "_files",
         "_limited",
         "_lists",
         "_model",
@@ -263,6 +282,7 @@ class _Walk:
         known, self._special = _known(method, path)
         self.ways = _Ways({}, {}, {}, {}, [], known)
         self._chains = self.ways.chains
+        self._files: list[tuple[bytes, str, str, str, Origin]] = []
         self._watched = known.watched
         self._limited = bool(method)
         self._model: Any = model
@@ -311,6 +331,8 @@ class _Walk:
             self._number(value, address, key, origin)
 
     def _object(self, value: dict[str, Any], address: str, parent: str, origin: Origin, free: bool) -> None:
+        if not free and len(value) == 2 and parent in _ITEMS and self._message(value, address, origin):
+            return
         if not free:
             origin = _item_origin(value, parent, origin)
             parent = self._kind(value, parent)
@@ -328,6 +350,21 @@ class _Walk:
             if not free and key == "output" and origin == "assistant":
                 inner = "tool"
             self._value(child, f"{address}/{_escaped(key)}", key, parent, inner, free or key in _FREE)
+
+    def _message(self, value: dict[str, Any], address: str, origin: Origin) -> bool:
+        """A message that is its role and plain text, as nearly all are; false if this is none."""
+        role, text = value.get("role"), value.get("content")
+        if type(role) is not str or type(text) is not str or role not in _PLAIN_ROLES or not text:
+            return False
+        if text[0] in "dD{[ \t\r\n" or text in slots.WORDS or "content" in self._special:
+            return False
+        number = self._next + 3
+        self._next = number + 1
+        if next(iter(value)) == "content":
+            number -= 2
+        said = _ROLES.get(role, origin) if origin == "user" else origin
+        self._part(TextPart(text, f"{address}/content", said), number)
+        return True
 
     def _kind(self, value: dict[str, Any], parent: str) -> str:
         """What an object is: its type where it has one, else the key that it stands under."""
@@ -371,7 +408,7 @@ class _Walk:
             if inner := self._opened(text, key, parent):
                 self.ways.closes[(*self._chain, number)] = inner.close
                 text = inner.text
-            elif not free and self._binary(text, key, parent):
+            elif not free and self._binary(text, key, parent, (address, origin)):
                 return
             elif not free and slots.credential(key, parent):
                 self.ways.credentials.append(len(self.parts))
@@ -410,19 +447,42 @@ class _Walk:
         self.document(document, chain, f"{address}#", origin)
         return True
 
-    def _binary(self, text: str, key: str, parent: str) -> bool:
+    def _binary(self, text: str, key: str, parent: str, where: tuple[str, Origin]) -> bool:
         """Whether a string is content for eyes and ears. A link to a picture is scanned as text, and counted too."""
         if key == "encrypted_content" and _BASE64.fullmatch(text):
             self.unscanned.add("encrypted")
             return True
         kind = _BINARY_KEYS.get((parent, key))
         if match := _BINARY.fullmatch(text):
-            self.unscanned.add(match[1] if match[1] in ("image", "audio", "video") else "file")
+            self._content(text, match[1] if match[1] in ("image", "audio", "video") else "file", where)
             return True
         if kind is None:
             return False
-        self.unscanned.add(kind)
-        return kind != "image" and _BASE64.fullmatch(text) is not None
+        if kind == "image" or not _BASE64.fullmatch(text):
+            self.unscanned.add(kind)
+            return False
+        self._content(text, kind, where)
+        return True
+
+    def _content(self, text: str, kind: str, where: tuple[str, Origin]) -> None:
+        """A picture or a sound counts as not looked into, whatever it says in words; a file only if it was not."""
+        found = wrapped.content(text)
+        if kind != "file" or found is None:
+            self.unscanned.add(kind)
+        if found is not None:
+            self._files.append((*found, kind, *where))
+
+    def look(self) -> None:
+        """Into the files that stand in strings. Last of all: a bound on time must not move the numbers of parts."""
+        end = time.monotonic() + LOOKING.seconds
+        for data, media_type, told, address, origin in self._files:
+            limits = replace(LOOKING, seconds=end - time.monotonic())
+            kind = files.kind_of(data[: files.HEAD], "", media_type)
+            seen = files.look_into(BytesIO(data), kind, address=address, media_type=media_type, limits=limits)
+            # Sound without a head is nothing that anybody could tell; it is told as what it stands for.
+            self.unscanned.update(u for u in seen.unscanned if u != "file" or told == "file")
+            for part in seen.parts:
+                self._part(replace(part, origin=origin), None)
 
     def _number(self, lexeme: str, address: str, key: str, origin: Origin) -> None:
         if slots.is_time(key, lexeme):

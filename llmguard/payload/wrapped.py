@@ -1,7 +1,7 @@
 """Wrapped: text that stands encoded in a string: text media in data URLs and base64 files, stems of file names.
 
 Owns opening such a string and closing it again around an edited text, in the same alphabet, padding and charset.
-What is not text (pictures, sound, archives, PDF) is not opened here.
+What is not text (pictures, sound, archives, PDF) is only taken out (``content``): it cannot be closed again.
 """
 
 from __future__ import annotations
@@ -75,6 +75,16 @@ def file_data(text: str) -> Wrapped | None:
     return opened
 
 
+def content(text: str) -> tuple[bytes, str] | None:
+    """The bytes of a data URL, or of a base64 file, with the declared type; None for what does not decode."""
+    match = _DATA_URL.match(text)
+    if match is not None and not match[3]:
+        return unquote_to_bytes(text[match.end() :]), (match[1] or "") + match[2]
+    body, media_type = (text[match.end() :], (match[1] or "") + match[2]) if match is not None else (text, "")
+    decoded = _decoded(body)
+    return (decoded[0], media_type) if decoded is not None else None
+
+
 def filename(text: str) -> Wrapped | None:
     """The name of a file without its extension, which says what kind of file it is and stays."""
     match = _STEM.fullmatch(text)
@@ -85,6 +95,15 @@ def filename(text: str) -> Wrapped | None:
 
 
 def _base64(body: str, head: str, charset: str) -> Wrapped | None:
+    decoded = _decoded(body)
+    if decoded is None:
+        return None
+    raw, url_safe, padded = decoded
+    return _opened(raw, charset, lambda edited: head + _encoded(edited.encode(charset), url_safe, padded))
+
+
+def _decoded(body: str) -> tuple[bytes, bool, bool] | None:
+    """The bytes, and whether they stand in the alphabet for URLs, and with padding."""
     compact = _BLANKS.sub("", body)
     if "%" in compact:
         compact = unquote_to_bytes(compact).decode("latin-1")
@@ -94,8 +113,7 @@ def _base64(body: str, head: str, charset: str) -> Wrapped | None:
         raw = base64.b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_" if url_safe else None, validate=True)
     except (binascii.Error, ValueError):
         return None
-    padded = len(bare) % 4 == 0 or bare != compact
-    return _opened(raw, charset, lambda edited: head + _encoded(edited.encode(charset), url_safe, padded))
+    return raw, url_safe, len(bare) % 4 == 0 or bare != compact
 
 
 def _encoded(raw: bytes, url_safe: bool, padded: bool) -> str:

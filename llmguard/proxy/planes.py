@@ -52,6 +52,7 @@ async def planes(guard: Guard, pages: Pages | None = None, setup: str = "") -> A
                 control = control_app(
                     *(guard.store, guard.vault, guard.approvals, guard.settings),
                     revise=guard.revise,
+                    decide=guard.decide_records,
                     room=guard.room,
                     pages=pages,
                     setup=setup,

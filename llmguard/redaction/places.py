@@ -28,8 +28,9 @@ class AnswerPlace:
 def places(
     value: Any, names: Mapping[str, str] | None = None, wanted: Callable[[str], bool] | None = None
 ) -> list[AnswerPlace]:
-    """The strings of an answer, or those that are ``wanted``. ``names``: tool names by item id, for events that name the
-    item only.
+    """The strings of an answer, or those that are ``wanted``.
+
+    ``names``: tool names by item id, for events that name the item only.
     """
     walk = _Places(names or {}, wanted)
     walk.value(value, "text", None)

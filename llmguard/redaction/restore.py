@@ -23,7 +23,7 @@ from llmguard.redaction.places import Sink, places
 from llmguard.redaction.retold import Retold, retold
 from llmguard.vault import TAG_LENGTH
 
-_TOLD = re.compile(rb'"(?:token|annotation|logprobs)|\\u00')
+_TOLD = re.compile(rb'"(?:token|annotation)|\\u00')
 """Whether an answer may say something of its own text."""
 MAX_GROWTH = 64 * 1024 * 1024
 """Characters by which restoring may lengthen one answer."""

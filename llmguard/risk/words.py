@@ -76,7 +76,7 @@ _UNSEEN = {
     "video": "a video was not watched",
     "file": "a file was not opened",
     "archive": "not all of an archive was opened",
-    "pdf": "a PDF was not read, or not all of it",
+    "pdf": "a PDF, or a part of it, was not read",
 }
 WHERE = {"internal": "an internal model", "contract": "a provider under contract", "public": "a public provider"}
 USES = {

@@ -6,18 +6,22 @@
 from __future__ import annotations
 
 from llmguard.sifting.blocks import MAX_RECORD, Block, Layout, blocks
+from llmguard.sifting.choices import Choice, Choices, Decided, Met
 from llmguard.sifting.recipe import Recipe
 from llmguard.sifting.records import Problem
-from llmguard.sifting.sifter import Choice, Cleaned, Excepting, Sifted, Sifter, Watch
+from llmguard.sifting.sifter import Cleaned, Excepting, Sifted, Sifter, Watch
 from llmguard.sifting.tally import Tally
 
 __all__ = [
     "MAX_RECORD",
     "Block",
     "Choice",
+    "Choices",
     "Cleaned",
+    "Decided",
     "Excepting",
     "Layout",
+    "Met",
     "Problem",
     "Recipe",
     "Sifted",

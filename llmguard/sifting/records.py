@@ -14,12 +14,16 @@ from typing import Any
 from llmguard.errors import CallRefused, UnscannableRequest
 from llmguard.model import Origin, TextPart, hidden
 from llmguard.payload.extract import PLAIN, Extract, Shape, extract_line
-from llmguard.payload.json import Document, parse
+from llmguard.payload.json import MAX_DEPTH, Document, Number, parse_many
 from llmguard.payload.lines import LineKind, kind_of, operation_of, problem
 from llmguard.sifting import passages, rows
 from llmguard.sifting.blocks import Block, Layout
 
 BOM = rows.BOM
+GROUP = 96 * 1024
+"""Bytes of records that are read together."""
+_WHITE = b" \t\r\n"
+"""White space of JSON."""
 _NO: frozenset[int] = frozenset()
 
 
@@ -31,9 +35,9 @@ class Problem:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
-    """A record as it came: its bytes, and what text stands in it."""
+    """A record as it came: its bytes, and what text stands in it. Nobody changes it."""
 
     number: int
     raw: bytes
@@ -67,7 +71,7 @@ def read(block: Block, layout: Layout, kind: LineKind | None) -> Iterator[Record
     return _documents(block, kind) if layout == "json" else _lines(block, kind)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class Between(Record):
     """Bytes that are no record: a blank line, a byte order mark."""
 
@@ -86,20 +90,22 @@ def _marked(block: Block) -> bytes:
 # --------------------------------------------------------------------------- JSON
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class Line(Record):
     """One JSON document, with the white space around it."""
 
     content: Extract
-    before: bytes
-    after: bytes
+    text: bytes
 
     @property
     def unscanned(self) -> tuple[str, ...]:
         return self.content.unscanned
 
     def rebuild(self, texts: Mapping[int, str]) -> bytes:
-        return b"".join((self.before, self.content.rebuild(texts), self.after)) if texts else self.raw
+        if not texts:
+            return self.raw
+        before, _, after = self.raw.partition(self.text)
+        return b"".join((before, self.content.rebuild(texts), after))
 
     def misfits(self, texts: Mapping[int, str]) -> frozenset[int]:
         return self.content.misfits(texts)
@@ -133,10 +139,16 @@ def _lines(block: Block, kind: LineKind | None) -> Iterator[Record | Problem]:
     mark = _marked(block)
     if mark:
         yield between(mark)
-    number = block.first
-    for raw in _split(block.data, len(mark)):
-        yield _line(number, raw, kind) if raw.strip() else between(raw)
-        number += 1
+    data, number, start = block.data, block.first, len(mark)
+    while start < len(data):
+        end = data.find(b"\n", start + GROUP) + 1 or len(data)
+        lines = list(_split(data[start:end], 0))
+        texts = [line.strip(_WHITE) for line in lines]
+        documents = iter(parse_many([text for text in texts if text]))
+        for raw, text in zip(lines, texts, strict=True):
+            yield _line(number, raw, text, next(documents), kind) if text else between(raw)
+            number += 1
+        start = end
 
 
 def _split(data: bytes, start: int) -> Iterator[bytes]:
@@ -151,30 +163,41 @@ def _documents(block: Block, kind: LineKind | None) -> Iterator[Record | Problem
     if mark:
         yield between(mark)
     raw = block.data[len(mark) :]
-    if raw.strip():
-        yield _line(0, raw, kind or "plain", what="document")
+    text = raw.strip(_WHITE)
+    if text:
+        yield _line(0, raw, text, parse_many([text])[0], kind or "plain", what="document")
     elif raw:
         yield between(raw)
 
 
-def _line(number: int, raw: bytes, kind: LineKind | None, what: str = "line") -> Record | Problem:
-    text = raw.strip(b" \t\r\n")
+def _line(
+    number: int,
+    raw: bytes,
+    text: bytes,
+    document: Document | UnscannableRequest,
+    kind: LineKind | None,
+    *,
+    what: str = "line",
+) -> Record | Problem:
+    if isinstance(document, UnscannableRequest):
+        return _refused(number, document, what)
+    if kind is not None and (wrong := problem(kind, document.value)):
+        return Problem(number, wrong)
     try:
-        document = parse(text)
-        known = kind or kind_of("", document.value)
-        if kind is not None and (wrong := problem(kind, document.value)):
-            return Problem(number, wrong)
-        content = extract_line(document, shape_of(known, document.value))
+        content = extract_line(document, shape_of(kind or kind_of("", document.value), document.value))
     except CallRefused as e:
-        return Problem(number, e.message.replace("the body", f"the {what}").replace("of the body", f"of the {what}"))
-    start = raw.find(text)
-    return Line(number, raw, content.parts, content, raw[:start], raw[start + len(text) :])
+        return _refused(number, e, what)
+    return Line(number, raw, content.parts, content, text)
+
+
+def _refused(number: int, error: CallRefused, what: str) -> Problem:
+    return Problem(number, error.message.replace("the body", f"the {what}"))
 
 
 # --------------------------------------------------------------------------- CSV
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class Row(Record):
     """``places``: where the cell of each part stands in ``raw``."""
 
@@ -226,7 +249,7 @@ def _row(number: int, raw: bytes, by: bytes, labels: Sequence[str]) -> Record | 
 # --------------------------------------------------------------------------- text
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class Passage(Record):
     """Some lines of a text, as one part. ``number`` is that of the first."""
 
@@ -275,7 +298,7 @@ def _passage(number: int, raw: bytes) -> Iterator[Record | Problem]:
 # --------------------------------------------------------------------------- values
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class Value(Record):
     """A Python value that is no file's: dict, list or str."""
 
@@ -300,8 +323,6 @@ def value_of(value: Any, kind: LineKind | None) -> Value:
 
 def _tree(value: Any, depth: int) -> Any:
     """The value as ``payload.json`` would have read it. What is no text and no number says nothing."""
-    from llmguard.payload.json import MAX_DEPTH, Number
-
     if depth > MAX_DEPTH:
         raise UnscannableRequest(f"the record nests deeper than {MAX_DEPTH} levels; flatten it")
     if isinstance(value, str):

@@ -8,11 +8,11 @@ replaced does not leave, unless somebody said that it may.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from llmguard import facts
 from llmguard.detection import Scanner
@@ -21,16 +21,17 @@ from llmguard.payload.extract import Extract
 from llmguard.payload.lines import LineKind
 from llmguard.redaction import FileStyle, FileSurrogates, Redaction, StyleOf, redact
 from llmguard.sifting.blocks import Block, Layout
-from llmguard.sifting.records import Passage, Problem, Record, read, value_of
+from llmguard.sifting.choices import Choice
+from llmguard.sifting.records import GROUP, Passage, Problem, Record, read, value_of
 from llmguard.sifting.tally import Tally
 from llmguard.vault import Vault
 
-Choice = Literal["keep", "drop", "redact"]
 Findings = tuple[tuple[Finding, ...], ...]
 Excepting = Callable[[Sequence[TextPart], Findings], tuple[Findings, Mapping[str, int]]]
 """Takes findings out that are none; how many, by the exception that says so (``Exceptions.applied``)."""
 Watch = Callable[[int, Sequence[TextPart], Sequence[Sequence[Finding]], bytes], None]
-"""Told of every record: its number, what stood in it, what was found, and the bytes that leave for it."""
+"""Told of every record: its number, what stood in it (parts that were not replaced are not ``redactable``), what was
+found, and the bytes that leave for it; of a record that somebody keeps as it is, those that would."""
 EXPOSED = "something stands where it cannot be replaced; the record is left out"
 _Scanned = tuple[Findings, Mapping[str, int], bool]
 """Findings, what was excepted, and whether nobody looked for names."""
@@ -106,15 +107,15 @@ class Sifter:
     def block(self, block: Block) -> Sifted:
         """Raises GuardUnavailable where a style cannot be written."""
         work = _Work(self, Tally())
-        records = list(read(block, self._layout, self._line))
-        scanned = iter(self._scanned([r.parts for r in records if isinstance(r, Record) and r.number >= 0]))
-        for record in records:
-            if isinstance(record, Problem):
-                work.bad(record)
-            elif record.number < 0:
-                work.between(record.raw)
-            else:
-                work.take(record, *next(scanned))
+        for records in _groups(read(block, self._layout, self._line)):
+            scanned = iter(self._scanned([r.parts for r in records if isinstance(r, Record) and r.number >= 0]))
+            for record in records:
+                if isinstance(record, Problem):
+                    work.bad(record)
+                elif record.number < 0:
+                    work.between(record.raw)
+                else:
+                    work.take(record, *next(scanned))
         return work.sifted()
 
     def clean(self, record: Any) -> Cleaned:
@@ -163,6 +164,20 @@ class Sifter:
         return redact(self._vault, self._tenant, parts, findings, self._taken, misfits, self._style)
 
 
+def _groups(records: Iterable[Record | Problem]) -> Iterator[list[Record | Problem]]:
+    """Records that are scanned together: as many as a processor's cache holds."""
+    group: list[Record | Problem] = []
+    size = 0
+    for record in records:
+        group.append(record)
+        size += len(record.raw) if isinstance(record, Record) else 0
+        if size > GROUP:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
 class _Work:
     """One block on its way."""
 
@@ -191,35 +206,39 @@ class _Work:
             tally.unscanned |= {"names"}
         if excepted:
             tally.excepted.update(excepted)
-        data = self._leaving(record, findings)
+        parts, data, shown = self._leaving(record, findings)
         self._out.append(data)
         if sifter._watch is not None:
-            sifter._watch(record.number, record.parts, findings, data)
+            sifter._watch(record.number, parts, findings, shown)
 
-    def _leaving(self, record: Record, findings: Findings) -> bytes:
-        """The bytes that leave for a record."""
+    def _leaving(self, record: Record, findings: Findings) -> tuple[Sequence[TextPart], bytes, bytes]:
+        """The parts of a record, the bytes that leave for it, and those that may be shown of it."""
         sifter, tally = self._sifter, self._tally
         if isinstance(record, Passage):
-            return self._passage(record, findings)
+            data = self._passage(record, findings)
+            return record.parts, data, data
         choice = sifter._decisions.get(record.number)
         found = any(findings)
         if not found and choice != "drop":
-            return record.raw
+            return record.parts, record.raw, record.raw
         redaction = sifter.redacted(record.parts, findings, record.misfits)
-        self._count(record.number, record.parts, findings, redaction)
+        parts = _fit(record.parts, redaction)
         if choice == "drop" or (found and sifter._drop and choice is None):
+            self._count(record.number, parts, findings, redaction)
             tally.dropped += 1
-            return b""
+            return parts, b"", b""
+        redacted = record.rebuild(redaction.texts)
         if choice == "keep":
-            return record.raw
+            as_written = [replace(p, redactable=False) for p in parts]
+            self._count(record.number, as_written, findings, redaction)
+            return parts, record.raw, redacted
+        self._count(record.number, parts, findings, redaction)
         if redaction.exposed and not sifter._leave_exposed:
             self._problem(Problem(record.number, EXPOSED))
-            return b""
+            return parts, b"", b""
         self._entries.update((e.placeholder, e) for e in redaction.entries)
-        if not redaction.texts:
-            return record.raw
-        tally.changed += 1
-        return record.rebuild(redaction.texts)
+        tally.changed += bool(redaction.texts)
+        return parts, redacted, redacted
 
     def _passage(self, record: Passage, findings: Findings) -> bytes:
         """A passage without the lines that are dropped, the others as they are decided."""
@@ -230,7 +249,7 @@ class _Work:
         if not found and not choices:
             return record.raw
         whole = sifter.redacted(record.parts, findings, None)
-        self._count(record.number, record.parts, findings, whole)
+        self._count(record.number, _fit(record.parts, whole), findings, whole)
         touched = {n: lines for n, lines in ((i, _lines_of(f, starts)) for i, f in enumerate(found))}
         gone = {n for n, c in choices.items() if c == "drop"}
         if sifter._drop:
@@ -268,9 +287,6 @@ class _Work:
         return "".join(redaction.texts.get(i, p.text) for i, p in enumerate(parts)).encode()
 
     def _count(self, number: int, parts: Sequence[TextPart], findings: Findings, redaction: Redaction) -> None:
-        unfit = redaction.unfit
-        if unfit:
-            parts = [replace(p, redactable=False) if i in unfit else p for i, p in enumerate(parts)]
         self._tally.add(facts.each(parts, findings, self._identity, redaction.links), number)
 
     def _identity(self, type_: str, value: str) -> str:
@@ -294,6 +310,13 @@ class _Work:
 
 def _placeholders(type_: str, category: Category) -> str:
     return "placeholder"
+
+
+def _fit(parts: Sequence[TextPart], redaction: Redaction) -> Sequence[TextPart]:
+    """The parts; those in which something could not be replaced are not redactable."""
+    if not redaction.unfit:
+        return parts
+    return [replace(p, redactable=False) if i in redaction.unfit else p for i, p in enumerate(parts)]
 
 
 def _line_starts(text: str) -> list[int]:

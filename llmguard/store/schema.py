@@ -102,6 +102,7 @@ CREATE TABLE approval_audience (
 CREATE INDEX approval_audience_by_state ON approval_audience (tenant, name, state, id);
 CREATE TABLE approval_payloads (
   tenant TEXT NOT NULL, id TEXT NOT NULL, salt BLOB, proposal BLOB, justification BLOB,
+  report BLOB, -- of training data: what is known of it, and what people said of its records
   egress BLOB, original BLOB, -- the large ones last
   PRIMARY KEY (tenant, id)
 );

@@ -19,7 +19,7 @@ from llmguard.payload.json import parse
 from llmguard.payload.nesting import Nesting
 from llmguard.redaction import Restorer, tags
 
-BLOCK = 256 * 1024
+BLOCK = 64 * 1024
 """Bytes that are looked through together."""
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of the longest line that is restored. Longer ones pass with their placeholders."""

@@ -133,7 +133,9 @@ class EchoUpstream:
         if isinstance(answer, Stream):
             return await self._stream(request, answer)
         if isinstance(answer, Content):
-            return web.Response(body=answer.data, content_type=answer.media_type)
+            part = request.http_range if "range" in request.headers else None
+            body = answer.data[part] if part else answer.data
+            return web.Response(body=body, content_type=answer.media_type, status=206 if part else 200)
         return await self._json(request, answer)
 
     async def _json(self, request: web.Request, value: Any) -> web.StreamResponse:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
+import llmguard
 from llmguard.config import Settings
+from llmguard.guard import Guard
+from llmguard.identity import Person
 from llmguard.testing import EchoUpstream, Fakes, LocalGuard
 
 ANN, BOB = "ann@example.org", "bob@example.org"
@@ -21,10 +25,8 @@ def upstream() -> Iterator[EchoUpstream]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory, upstream: EchoUpstream) -> Iterator[LocalGuard]:
-    folder = tmp_path_factory.mktemp("guard")
-    settings = Settings(
+def settings_of(folder: Path, upstream: EchoUpstream, **more: Any) -> Settings:
+    return Settings(
         data=folder / "data",
         credentials=folder / "credentials.json",
         upstream=upstream.url,
@@ -32,8 +34,13 @@ def local(tmp_path_factory: pytest.TempPathFactory, upstream: EchoUpstream) -> I
         port=0,
         control_port=0,
         names=False,
+        **more,
     )
-    with LocalGuard(settings) as running:
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory, upstream: EchoUpstream) -> Iterator[LocalGuard]:
+    with LocalGuard(settings_of(tmp_path_factory.mktemp("guard"), upstream)) as running:
         running.person(ANN)
         running.person(BOB)
         yield running
@@ -155,14 +162,61 @@ def test_bytes_of_a_file_that_is_no_text_come_back_as_they_are(ann: Any, upstrea
     assert ann.files.content("file-picture").content == raw
 
 
+def test_a_part_of_a_file_passes_as_the_provider_has_it(ann: Any, upstream: EchoUpstream, fakes: Fakes) -> None:
+    file = ann.files.create(file=("notes.txt", f"Write to {fakes.email()}.\n".encode()), purpose="user_data")
+    kept = upstream.dialect.files.content(file.id).data
+    answer = ann.files.with_raw_response.content(file.id, extra_headers={"range": "bytes=3-20"})
+    assert (answer.status_code, answer.content) == (206, kept[3:21])
+
+
+def test_what_people_approved_is_restored_for_the_caller(
+    tmp_path: Path, upstream: EchoUpstream, fakes: Fakes, compiled_detectors: Path
+) -> None:
+    hold = {"name": "files", "when": "call.operation == 'files.create'", "verdict": "require_approval"}
+    settings = settings_of(tmp_path, upstream, rules=(hold,), hold_wait=0.1)
+    email = fakes.email()
+    with LocalGuard(settings) as local:
+        for person in (ANN, BOB):
+            local.person(person)
+        with openai.OpenAI(base_url=local.url, api_key=local.key("held", ANN), max_retries=0) as client:
+
+            def upload() -> Any:
+                return client.files.create(file=("notes.txt", f"Write to {email}.\n".encode()), purpose="user_data")
+
+            with pytest.raises(openai.APIStatusError):
+                upload()
+            approve(local.guard)
+            assert client.files.content(upload().id).text == f"Write to {email}.\n"
+            assert client.files.content(upload().id).text == f"Write to {email}.\n"
+
+
+def approve(guard: Guard) -> None:
+    """All that waits, by Bob."""
+    bob = Person("default", BOB, (), True, 0)
+    for waiting in guard.store.read(lambda tx: guard.approvals.list(tx, "default"))[0]:
+        guard.store.transact(
+            lambda tx, a=waiting: guard.approvals.vote(tx, "default", a.id, bob, "approve", a.egress_digest)  # type: ignore[misc]
+        )
+
+
+def test_a_wrapped_client_reads_its_batch_too(tmp_path: Path, upstream: EchoUpstream, fakes: Fakes) -> None:
+    email = fakes.email()
+    own = openai.OpenAI(base_url=upstream.url + "/v1", api_key="own-key", max_retries=0)
+    with Guard(settings_of(tmp_path, upstream)) as guard, llmguard.wrap(own, guard) as client:
+        file = client.files.create(file=("batch.jsonl", jsonl(ask("a", email))), purpose="batch")
+        begun = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+        assert email in client.files.content(client.batches.retrieve(begun.id).output_file_id).text
+    nothing_of([email], upstream)
+
+
 def test_a_large_output_comes_back_whole(ann: Any, upstream: EchoUpstream, fakes: Fakes) -> None:
     email = fakes.email()
     file = ann.files.create(file=("a.jsonl", jsonl(ask("a", email))), purpose="batch")
     begun = ann.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
     output = ann.batches.retrieve(begun.id).output_file_id
     line = upstream.dialect.files.content(output).data
-    upstream.dialect.files.put(output, line * 20_000, "batch_output")
+    upstream.dialect.files.put(output, line * 2_000, "batch_output")
     with ann.files.with_streaming_response.content(output) as answer:
         whole = b"".join(answer.iter_bytes())
-    assert whole.count(email.encode()) == 20_000
+    assert whole.count(email.encode()) == 2_000
     assert b"[EMAIL_" not in whole

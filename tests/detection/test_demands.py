@@ -17,7 +17,7 @@ from llmguard.detection.demands import Demand
         (rb"\b(?:\d{2}[ -]){2}x?", Demand.FIGURES),
         (rb"\d{2}|\d{9}", Demand.NOTHING),
         (rb"(?:\d{3})?\d{3}", Demand.NOTHING),
-        (rb"[A-Z2-7]{16}", Demand.LENGTH),
+        (rb"[A-Z2-7]{16}", Demand.LONG),
         (rb"[0-9a-f]{5}(?:[_-][0-9a-f]{4}){2}", Demand.LENGTH),
         (rb"[0-9a-f]{8} [0-9a-f]{8}", Demand.NOTHING),
         (rb"[a-z]{12}|[a-z]{11}", Demand.NOTHING),

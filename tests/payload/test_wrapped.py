@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import zipfile
 
 import pytest
 from hypothesis import given, settings
@@ -78,14 +80,35 @@ def test_json_in_a_file_is_json() -> None:
     assert base64.b64decode(data).decode() == inner.replace("jane", "[N]")
 
 
-def test_other_files_count_as_not_looked_into() -> None:
-    for data in (
-        b64("%PDF-1.4 text"),
-        base64.b64encode(b"\x00\xff\xfe").decode(),
-        "data:application/pdf;base64,JVBERg==",
+def test_files_that_cannot_be_read_count_as_not_looked_into() -> None:
+    for data, kind in (
+        (b64("%PDF-1.4 text"), "pdf"),
+        (base64.b64encode(b"\x00\xff\xfe").decode(), "file"),
+        ("data:application/pdf;base64,JVBERg==", "pdf"),
+        ("data:application/pdf;base64,§", "file"),
+        ("data:image/png;base64,iVBORw0KGgo=", "image"),
     ):
         body = {"input": [{"role": "user", "content": [{"type": "input_file", "file_data": data}]}]}
-        assert extract(call(body, "/responses")).unscanned == ("file",)
+        assert extract(call(body, "/responses")).unscanned == (kind,), kind
+
+
+def test_what_a_file_in_a_body_says_is_seen_and_cannot_be_rewritten() -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr("word/document.xml", "<w:t xmlns:w='urn:w'>jane@x.com</w:t>")
+    data = "data:application/octet-stream;base64," + base64.b64encode(out.getvalue()).decode()
+    content = [{"type": "input_file", "file_data": data}, {"type": "input_text", "text": "words after"}]
+    body = {"input": [{"role": "user", "content": content}]}
+    found = extract(call(body, "/responses"))
+    assert found.unscanned == ()
+    numbers = {p.text: i for i, p in enumerate(found.parts)}
+    part = found.parts[numbers["jane@x.com"]]
+    assert not part.redactable
+    assert numbers["jane@x.com"] > numbers["words after"]  # the numbers of the others must not depend on it
+    assert part.address == "/input/0/content/0/file_data#word/document.xml"
+    edited = json.loads(found.rebuild({numbers["words after"]: "[N]"}))["input"][0]["content"]
+    assert (edited[0]["file_data"], edited[1]["text"]) == (data, "[N]")
 
 
 def test_data_urls_are_opened_wherever_they_stand() -> None:

@@ -93,6 +93,7 @@ def _goes_on(left: TextPart, right: TextPart) -> bool:
         and right.text != ""
         and ((last := left.text[-1]).isalnum() or last in _JOINABLE)
         and ((first := right.text[0]).isalnum() or first in _JOINABLE)
+        and not (last in ".:" and _ENDED.search(left.text, len(left.text) - _TAIL) and _BEGUN.match(right.text))
     )
 
 
@@ -111,5 +112,9 @@ def _word(text: str) -> bool:
     return all(_PLAIN.fullmatch(piece) for piece in _BETWEEN.split(text) if piece)
 
 
+_TAIL = 20
+_ENDED = re.compile(r"[\s(][a-zA-Z]?[a-z]{2,15}[.:]\Z")
+_BEGUN = re.compile(r"[A-Z][a-z]{0,15}[\s,]")
+"""The end of a sentence and the beginning of another: between two words nothing goes on."""
 _BETWEEN = re.compile(r"[\s_./:-]+")
 _PLAIN = re.compile(r"(?:[a-z]+|[A-Z]+|[A-Z][a-z]+)\d{0,2}")

@@ -87,6 +87,7 @@ _SIGNATURES: tuple[tuple[bytes, Kind], ...] = (
     (b"\x04\x22\x4d\x18", "archive"),  # LZ4
     (b"\x5d\0\0\x80\0", "archive"),  # LZMA, bare
     (b"PAR1", "parquet"),
+    (b"%!PS", "binary"),  # a program, whose text stands in whatever code it likes
 )
 _RIFF: Mapping[bytes, Kind] = {b"WEBP": "image", b"WAVE": "audio", b"AVI ": "video"}
 _BOMS: tuple[tuple[bytes, str], ...] = (
@@ -110,7 +111,7 @@ _DECLARED = re.compile(
 _PARAMETER = re.compile(r";\s*charset=\"?([\w-]+)", re.I)
 _CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 """What no text holds; a form feed and an escape (logs in colours) may stand in it."""
-_PDF = re.compile(rb"(?:^|[\r\n])[^\r\n%]{0,8}%PDF-\d")
+_PDF = re.compile(rb"\A%PDF|(?:\A|[\r\n])[^\r\n%]{0,8}%PDF-\d")
 _PNM = re.compile(rb"P[1-7]\s+(?:#[^\n]*\n\s*)*\d+\s+\d+\s|P7\nWIDTH |P[fF]\n\d+ \d+\n")
 _XBM = re.compile(rb"#define \w{0,40}_?width \d+\s+#define \w{0,40}_?height \d+")
 _MAIL = re.compile(rb"(?:[!-9;-~]{1,76}:[^\n]*\n(?:[ \t][^\n]*\n)*){2,}", re.S)

@@ -38,7 +38,7 @@ class Limits:
     """Objects of a PDF, in each of its revisions."""
     pages: int = 2_000
     operators: int = 5_000_000
-    """Drawing operators of a PDF."""
+    """Drawing operators of a PDF, elements of XML."""
     depth: int = 3
     """Containers in one another that are opened."""
     seconds: float = 30.0

@@ -41,14 +41,14 @@ def look(looking: Looking, members: Iterable[Member], names: Sequence[str], addr
         if not member.whole:
             looking.blind("file")
         if _SHARED.search(member.name):
-            strings = _Strings(member.name)
+            strings = _Strings(looking, member.name)
             _parsed(looking, strings, member, address)
         elif _SHEET.search(member.name):
             sheets.append(member)  # together no more than ``unpacked``
         else:
             _part(looking, member, address)
     for sheet in sheets:
-        reader = _Sheet(sheet.name, strings)
+        reader = _Sheet(looking, sheet.name, strings)
         _parsed(looking, reader, sheet, address)
         looking.text("\n".join(reader.rows), f"{address}#{shown(sheet.name)}")
     if strings is not None:
@@ -92,8 +92,8 @@ def _parsed(looking: Looking, reader: xmls.Reader, member: Member, address: str)
 class _Strings(xmls.Reader):
     """The shared strings of a workbook, by number, and which of them a sheet shows."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    def __init__(self, looking: Looking, name: str) -> None:
+        super().__init__(looking, name)
         self._strings: list[str] = []
         self._text: list[str] = []
         self._used = bytearray()
@@ -126,8 +126,8 @@ class _Strings(xmls.Reader):
 class _Sheet(xmls.Reader):
     """The rows of a sheet: cells one behind another, with their formulas."""
 
-    def __init__(self, name: str, strings: _Strings | None) -> None:
-        super().__init__(name)
+    def __init__(self, looking: Looking, name: str, strings: _Strings | None) -> None:
+        super().__init__(looking, name)
         self.rows: list[str] = []
         self._strings = strings
         self._cells: list[str] = []

@@ -11,6 +11,7 @@ import io
 import logging
 import re
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any, BinaryIO
 
 import pypdf
@@ -29,7 +30,44 @@ from pypdf.generic import (
 from llmguard.payload.files import xmls
 from llmguard.payload.files.looking import HOSTILE, Looking
 
-logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)  # what it warns of quotes the file
+_repaired: ContextVar[bool] = ContextVar("repaired", default=False)
+"""Whether pypdf left something out or guessed, since the look began."""
+_HARMLESS = (
+    "Ignoring wrong pointing object %(id)d %(gen)d (offset 0)",
+    "Object %(idnum)d %(generation)d not defined",
+    "Object ID %(idnum)d,%(generation)d ref repaired",
+    "incorrect startxref pointer",
+    "CAUTION: startxref found",
+    "EOF marker not at start of line",
+    "Duplicate %%EOF",
+    "Superfluous whitespace",
+    "Found trailing newline",
+    "Limiting excessive",
+    "Xref table not zero-indexed",
+    "Rotated text",
+    "Optional font table",
+    "Invalid font width",
+    "Expected numeric value for width",
+    "Ignoring invalid character codes",
+    "Ignoring invalid /FirstChar",
+)
+"""What pypdf says of files whose text it reads all the same."""
+
+
+class _Warnings(logging.Handler):
+    """pypdf reads on where it can and says so in the log: that is what we need to know, and it quotes the file."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = str(record.msg)
+        if isinstance(record.args, dict) and record.args.get("offset") == 0:
+            said = said.replace("%(offset)d", "0")
+        if not said.startswith(_HARMLESS):
+            _repaired.set(True)
+
+
+_log = logging.getLogger("pypdf")
+_log.addHandler(_Warnings(logging.WARNING))
+_log.propagate = False
 
 MAX_SIZE = 128 << 20
 MAX_REVISIONS = 4
@@ -100,6 +138,7 @@ def look(looking: Looking, file: BinaryIO, address: str) -> None:
 
 
 def _revision(looking: Looking, file: BinaryIO, address: str) -> None:
+    _repaired.set(False)
     try:
         reader = pypdf.PdfReader(file, root_object_recovery_limit=2000, xref_stream_maximum_entries=500_000)
         if reader.is_encrypted and not reader.decrypt(""):
@@ -108,11 +147,14 @@ def _revision(looking: Looking, file: BinaryIO, address: str) -> None:
     except (PyPdfError, *HOSTILE):
         looking.blind("pdf")
         return
+    shown: set[int] = set()
     for step in (_pages, _objects):
         try:
-            step(looking, reader, address)
+            step(looking, reader, address, shown)
         except (PyPdfError, *HOSTILE):
             looking.blind("pdf")
+    if _repaired.get() or not shown:
+        looking.blind("pdf")
 
 
 def _revisions(looking: Looking, file: BinaryIO) -> list[int]:
@@ -131,12 +173,13 @@ def _revisions(looking: Looking, file: BinaryIO) -> list[int]:
 # --------------------------------------------------------------------------- pages
 
 
-def _pages(looking: Looking, reader: pypdf.PdfReader, address: str) -> None:
+def _pages(looking: Looking, reader: pypdf.PdfReader, address: str, shown: set[int]) -> None:
     for number, page in enumerate(reader.pages, 1):
         looking.hurry()
         if number > looking.limits.pages:
             looking.blind("pdf")
             return
+        shown.add(page.indirect_reference.idnum if page.indirect_reference is not None else 0)
         _page(looking, page, f"{address}#page={number}")
         if len(reader.resolved_objects) > _KEPT:
             reader.resolved_objects.clear()
@@ -160,8 +203,8 @@ def _page(looking: Looking, page: Any, address: str) -> None:
 # --------------------------------------------------------------------------- everything else
 
 
-def _objects(looking: Looking, reader: pypdf.PdfReader, address: str) -> None:
-    """Every object of the file, whether a page shows it or not."""
+def _objects(looking: Looking, reader: pypdf.PdfReader, address: str, shown: set[int]) -> None:
+    """Every object of the file, whether a page shows it or not. Pages that nobody leafs to are read as well."""
     numbers = {(number, generation) for generation, table in reader.xref.items() for number in table}
     numbers |= {(number, 0) for number in reader.xref_objStm}
     for count, (number, generation) in enumerate(sorted(numbers)):
@@ -172,11 +215,23 @@ def _objects(looking: Looking, reader: pypdf.PdfReader, address: str) -> None:
         try:
             value = reader.get_object(IndirectObject(number, generation, reader))
             _object(looking, reader, value, address)
+            if number not in shown and isinstance(value, DictionaryObject) and value.get("/Type") == "/Page":
+                shown.add(number)
+                _hidden(looking, reader, value, len(shown), address)
         except (PyPdfError, *HOSTILE):
             looking.blind("pdf")
         if len(reader.resolved_objects) > _KEPT:
             reader.resolved_objects.clear()
     looking.text("\n".join(_strings(looking, reader.trailer)), f"{address}#trailer")
+
+
+def _hidden(looking: Looking, reader: pypdf.PdfReader, value: DictionaryObject, count: int, address: str) -> None:
+    if count > looking.limits.pages:
+        looking.blind("pdf")
+        return
+    page = pypdf.PageObject(reader)
+    page.update(value)
+    _page(looking, page, f"{address}#objects")
 
 
 def _object(looking: Looking, reader: pypdf.PdfReader, value: Any, address: str) -> None:

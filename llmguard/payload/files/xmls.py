@@ -55,7 +55,7 @@ class Unsafe(ValueError):
 
 def parts(looking: Looking, data: bytes, address: str, name: str) -> None:
     """All texts of a document. Raises Unsafe, Spent, expat.ExpatError for what is not well formed."""
-    reader = Reader(name)
+    reader = Reader(looking, name)
     try:
         reader.read(data)
     finally:
@@ -69,7 +69,8 @@ def parts(looking: Looking, data: bytes, address: str, name: str) -> None:
 class Reader:
     """Reads one document. Subclasses see elements by their local names."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, looking: Looking, name: str) -> None:
+        self._looking = looking
         self.deleted: list[str] = []
         self.comments: list[str] = []
         self.attributes: dict[str, None] = {}
@@ -115,6 +116,7 @@ class Reader:
         self._broken = False
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        self._looking.spend("operators", 1)
         name = tag.rpartition(":")[2]
         if len(self._stack) >= MAX_DEPTH:
             raise Unsafe

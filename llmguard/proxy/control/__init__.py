@@ -42,6 +42,7 @@ from llmguard.proxy.control.sessions import Sessions
 from llmguard.proxy.control.setup import Setup
 from llmguard.proxy.control.simulate import SimulationDesk
 from llmguard.proxy.control.statistics import StatisticsDesk
+from llmguard.proxy.control.training import DecideRecords, TrainingDesk
 from llmguard.proxy.control.tryout import Bench, TryoutDesk
 from llmguard.proxy.control.units import Units
 from llmguard.store import Store
@@ -60,6 +61,7 @@ def control_app(  # noqa: PLR0913  one argument for each thing that a desk needs
     settings: Settings,
     *,
     revise: Revise | None = None,
+    decide: DecideRecords | None = None,
     room: WaitingRoom | None = None,
     pages: Pages | None = None,
     setup: str = "",
@@ -69,14 +71,15 @@ def control_app(  # noqa: PLR0913  one argument for each thing that a desk needs
 ) -> Starlette:
     """The ASGI application of the control plane. Where ``room`` closes, nobody waits here any more either.
 
-    ``revise``: what puts another body in the place of a held call (``Guard.revise``). ``pages``: what makes the pages
+    ``revise``: what puts another body in the place of a held call (``Guard.revise``); ``decide``: what sifts training
+    data anew (``Guard.decide_records``). ``pages``: what makes the pages
     below ``/inbox``, of the application whose endpoints they ask. ``setup``: the token that makes the first person.
     ``detectors``: those of today, for incidents. ``bench``: what a text is tried with. ``file``: the policy of
     the configuration, where somebody looks after it.
     """
     units = Units(store, vault, approvals)
     polls = Polls(store, (lambda: room.closed) if room is not None else lambda: False)
-    table = endpoints(units, polls, settings, revise, setup, detectors, bench, file)
+    table = endpoints(units, polls, settings, revise, setup, detectors, bench, file, decide)
     app = Starlette(
         routes=[Route("/healthz", _healthz), *_routes(units, table)],
         middleware=[Middleware(Door, allowed=settings.allowed_hosts)],
@@ -97,6 +100,7 @@ def endpoints(  # noqa: PLR0913  as above
     detectors: Detectors | None = None,
     bench: Bench | None = None,
     file: PolicyFile | None = None,
+    decide: DecideRecords | None = None,
 ) -> tuple[Endpoint, ...]:
     """All that the control plane does."""
     providers, file = oidc.providers(settings), file or PolicyFile(settings)
@@ -105,6 +109,7 @@ def endpoints(  # noqa: PLR0913  as above
         BrowserLogin(units, settings, providers),
         Setup(units, settings, setup),
         ApprovalDesk(units, polls, settings.checkpoint_folder, revise),
+        TrainingDesk(units, decide),
         PowerDesk(units),
         ExceptionDesk(units, settings),
         RulesDesk(units, file),

@@ -16,6 +16,7 @@ _PATH: dict[str, Schema] = {
     "email": pattern("[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9.-]{1,189}", "an address of a person"),
     "index": number(0, 2**53 - 1, "of an entry, from 0"),
     "version": pattern("[0-9a-f]{64}", "of a policy: 64 hex digits"),
+    "name": text(200, "an id of a file, a job or a batch, or of an approval", least=1),
     "provider": pattern("[a-z0-9][a-z0-9-]{0,31}", "the name of a configured identity provider"),
 }
 _HEADERS: dict[str, tuple[Schema, str]] = {

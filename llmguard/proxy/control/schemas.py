@@ -122,7 +122,7 @@ _FULL: dict[str, Schema] = {
         "description": "a unified diff against the revision before; of a change, against what is in force",
     },
     "report": maybe({**STRING, "description": "what an executed action said of itself, as JSON"}),
-    "may": record(vote=BOOL, break_glass=BOOL, cancel=BOOL, revoke=BOOL, revise=BOOL, grant=BOOL),
+    "may": record(vote=BOOL, break_glass=BOOL, cancel=BOOL, revoke=BOOL, revise=BOOL, grant=BOOL, records=BOOL),
     "proposal": maybe({**STRING, "description": "what a reviewer would approve instead"}),
 }
 

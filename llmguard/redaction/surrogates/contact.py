@@ -11,7 +11,11 @@ from llmguard.validators.contact import phone as in_use
 
 _DOMAINS = ("example.com", "example.org", "example.net")
 """RFC 2606 §3."""
-_NETS = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15")
+_SHARED = frozenset(
+    ("gmail.com", "outlook.com", "hotmail.com", "yahoo.com", "icloud.com", "gmx.de", "web.de", *_DOMAINS)
+)
+"""Domains at which many have a mailbox, and those for examples."""
+_NETS = tuple(map(ipaddress.IPv4Network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15")))
 """RFC 5737 (documentation), RFC 2544 (benchmarks)."""
 _TRIES = 40
 _DIGIT = re.compile(r"\d")
@@ -19,8 +23,11 @@ _QUAD = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 
 
 def email(value: str, draw: Draw) -> str:
-    """A name and a domain that are nobody's; as many digits behind the name."""
-    local = value.rpartition("@")[0] or value
+    """A name and a domain that are nobody's; as many digits behind the name. A domain of somebody's own becomes one
+    below those for examples.
+    """
+    local, _, domain = value.rpartition("@")
+    local = local or domain
     names = words().names["latin"]
     separator = next((c for c in local if c in "._-+"), "")
     digits = re.search(r"\d*\Z", local)
@@ -28,7 +35,8 @@ def email(value: str, draw: Draw) -> str:
     if separator or len(local) > 8:
         name = f"{draw.pick(names.given)}{separator}{name}"
     behind = draw.digits(min(len(digits[0]) if digits else 0, 4))
-    new = f"{name.lower()}{behind}@{draw.pick(_DOMAINS)}"
+    below = "" if domain.casefold() in _SHARED else f"{draw.pick(words().places).lower()}."
+    new = f"{name.lower()}{behind}@{below}{draw.pick(_DOMAINS)}"
     return new.upper() if value.isupper() else new
 
 
@@ -93,12 +101,20 @@ def _reserved(code: str, length: int, draw: Draw) -> str:
 def ip_address(value: str, draw: Draw) -> str:
     """From the ranges for documentation, or for benchmarks; of IPv6 as many groups as before. RFC 5737, 3849."""
     if ":" not in value or _QUAD.search(value):
-        net = ipaddress.IPv4Network(draw.pick(_NETS))
-        new = str(net.network_address + 1 + draw.below(net.num_addresses - 2))
+        new = _host(draw.below(sum(net.num_addresses - 2 for net in _NETS)))
         return _QUAD.sub(new, value, count=1) if _QUAD.search(value) else new
     groups = max(1, sum(map(bool, value.split(":"))) - 2)
     joined = ":".join(f"{1 + draw.below(0xFFFE):x}" for _ in range(min(groups, 6)))
     return f"2001:db8:{':' if groups < 6 else ''}{joined}"
+
+
+def _host(number: int) -> str:
+    """The address of this number in all the ranges; each address has one."""
+    for net in _NETS:
+        if number < net.num_addresses - 2:
+            return str(net.network_address + 1 + number)
+        number -= net.num_addresses - 2
+    raise ValueError(number)
 
 
 def mac_address(value: str, draw: Draw) -> str:

@@ -19,7 +19,9 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Everything that is drawn from. ``kept`` and ``endings``: what says which kind of street it is, case-folded."""
+    """Everything that is drawn from. ``kept`` and ``endings``: what says which kind of street it is, case-folded;
+    ``says``: the same in scripts without blanks, whose ``characters`` places are made of.
+    """
 
     names: dict[str, Script]
     places: tuple[str, ...]
@@ -27,6 +29,8 @@ class Words:
     states: tuple[str, ...]
     kept: frozenset[str]
     endings: tuple[str, ...]
+    says: frozenset[str]
+    characters: dict[str, str]
     phones: dict[str, tuple[str, ...]]
 
 
@@ -43,6 +47,8 @@ def words() -> Words:
         states=places["states"],
         kept=frozenset(places["kept"]),
         endings=tuple(sorted(places["endings"], key=len, reverse=True)),
+        says=frozenset("".join(places["says"])),
+        characters=data["characters"],
         phones={code: tuple(ranges) for code, ranges in data["phones"].items()},
     )
 

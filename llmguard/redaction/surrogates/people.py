@@ -6,33 +6,20 @@ A shorter form of a name gets the matching words of its person's surrogate.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 from llmguard.redaction.surrogates.data import Script, words
 from llmguard.redaction.surrogates.draw import Draw
+from llmguard.redaction.surrogates.scripts import MARKS, TOGETHER, script
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_LETTERS = rf"(?:[^\W\d_][{MARKS}]*)+"
+_WORD = re.compile(rf"{_LETTERS}(?:['’-]{_LETTERS})*")
 _TITLES_AND_PARTICLES = """
 dr mr mrs ms miss mx prof professor sir dame lord lady herr frau hr fr m mme mlle monsieur madame sr sra srta señor
 señora don doña dom dona van von der den de het ten ter zu zur zum af av da das do dos di del della dello degli la le
 les el al bin bint ibn ben abu y e i und and et st jr snr ii iii iv phd md
 """
 _STAYS = frozenset(_TITLES_AND_PARTICLES.split())
-_SCRIPTS = {
-    "LATIN": "latin",
-    "CYRILLIC": "cyrillic",
-    "GREEK": "greek",
-    "ARABIC": "arabic",
-    "HEBREW": "hebrew",
-    "DEVANAGARI": "devanagari",
-    "HIRAGANA": "kana",
-    "KATAKANA": "kana",
-    "CJK": "han",
-    "HANGUL": "hangul",
-}
-_TOGETHER = ("han", "hangul")
-"""Scripts whose names are written without blanks."""
 
 
 def spoken(name: str) -> list[str]:
@@ -44,14 +31,16 @@ def spoken(name: str) -> list[str]:
 def drawn(whole: str, draw: Draw, *, invented: bool = False) -> list[str]:
     """Words in the place of ``spoken(whole)``: common names, or ``invented`` ones where those are used up."""
     names = spoken(whole)
-    script = _script(names[0]) if names else ""
-    known = words().names.get(script)
+    of = _pool(names)
+    known = words().names.get(of)
     if known is None or invented:
         return [draw.word(name).capitalize() for name in names]
-    if script in _TOGETHER:
+    if of in TOGETHER:
         return [_together(name, known, draw) for name in names]
+    if of == "kanji" and len(names) == 1:
+        return [draw.pick(known.family) + draw.pick(known.given)]
     before = len(spoken(whole.partition(",")[0])) if "," in whole else 0  # Doe, Jane
-    last = min(before or len(names), len(names)) - 1
+    last = 0 if of == "kanji" else min(before or len(names), len(names)) - 1
     return [draw.pick(known.family if i == last and len(names) > 1 else known.given) for i in range(len(names))]
 
 
@@ -60,8 +49,12 @@ def _together(name: str, known: Script, draw: Draw) -> str:
     return "".join(draw.pick(known.family if i < family else known.given) for i in range(len(name)))
 
 
-def _script(word: str) -> str:
-    return _SCRIPTS.get(unicodedata.name(word[0], "").partition(" ")[0], "")
+def _pool(names: Sequence[str]) -> str:
+    """Which names are drawn from. Chinese names are written without blanks and rarely have four characters: names in
+    Han with either are taken for Japanese ones.
+    """
+    of = script(names[0]) if names else ""
+    return "kanji" if of == "han" and (len(names) > 1 or len(names[0]) == 4) else of
 
 
 def written(value: str, whole: str, instead: Sequence[str], draw: Draw) -> str:

@@ -6,8 +6,10 @@ import re
 
 from llmguard.redaction.surrogates.data import words
 from llmguard.redaction.surrogates.draw import Draw
+from llmguard.redaction.surrogates.scripts import MARKS, TOGETHER, script
 
-_TOKEN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_LETTERS = rf"(?:[^\W_][{MARKS}]*)+"
+_TOKEN = re.compile(rf"{_LETTERS}(?:['’]{_LETTERS})*")
 _NUMBER = re.compile(r"(\d+)(\.\d+)?")
 _PLUS_CODE = re.compile(r"[23456789CFGHJMPQRVWX]{4,8}\+[23456789CFGHJMPQRVWX]{2,3}")
 
@@ -22,6 +24,11 @@ def address(value: str, draw: Draw) -> str:
             return draw.pick(known.states)
         if folded in known.kept:
             return word
+        of = script(word)
+        if of in TOGETHER or of == "kana" or (word[0].isdigit() and script(word[-1]) in TOGETHER):
+            return _together(word, draw)
+        if of != "latin" and of in known.names:
+            return draw.pick(known.names[of].family)
         if not word.isalpha():
             return _number(word, draw)
         if not word.isascii() and not word[0].isupper():
@@ -33,6 +40,19 @@ def address(value: str, draw: Draw) -> str:
         return new.upper() if word.isupper() else new.lower() if word.islower() else new
 
     return _TOKEN.sub(token, value)
+
+
+def _together(run: str, draw: Draw) -> str:
+    """Where words are not parted by blanks: what says city, street or flat stays, others become what places are made
+    of.
+    """
+    known = words()
+
+    def other(char: str) -> str:
+        pool = known.characters.get(script(char), "")
+        return char if char in known.says else draw.pick(pool) if pool else draw.alike(char)
+
+    return "".join(map(other, run))
 
 
 def _number(token: str, draw: Draw) -> str:

@@ -114,7 +114,9 @@ def test_a_name_that_leads_out_of_the_folder_is_only_text() -> None:
 
 
 def test_pictures_and_programs_in_an_archive_are_told() -> None:
-    seen = looked(zipped({"a.png": b"\x89PNG\r\n\x1a\n" + bytes(20), "b.exe": b"MZ\0\1\2", "c.mp3": b"ID3\4" + bytes(9)}))
+    seen = looked(
+        zipped({"a.png": b"\x89PNG\r\n\x1a\n" + bytes(20), "b.exe": b"MZ\0\1\2", "c.mp3": b"ID3\4" + bytes(9)})
+    )
     assert seen.unscanned == ("audio", "file", "image")
 
 
@@ -220,7 +222,9 @@ def test_what_came_before_the_cut_is_looked_into() -> None:
     assert seen.unscanned == ("archive",)
 
 
-@pytest.mark.parametrize("whole", [zipped({"a": "b" * 99, "c": "d"}), tarred({"a": b"b" * 900}), gzip.compress(b"a" * 99)])
+@pytest.mark.parametrize(
+    "whole", [zipped({"a": "b" * 99, "c": "d"}), tarred({"a": b"b" * 900}), gzip.compress(b"a" * 99)]
+)
 def test_a_cut_archive_is_told_wherever_it_is_cut(whole: bytes) -> None:
     for end in range(6, min(len(whole), 1536), 7):
         assert looked(whole[:end], "a.zip").unscanned, end

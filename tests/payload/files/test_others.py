@@ -100,7 +100,14 @@ def message() -> EmailMessage:
 def test_headers_bodies_and_attachments_of_mail_are_seen() -> None:
     seen = looked(message().as_bytes())
     assert seen.unscanned == ("image",)
-    for words in ("From: Jürgen <j@example.com>", "Grüße", "the plain body", "Müller", "the attached words", "jane.txt"):
+    for words in (
+        "From: Jürgen <j@example.com>",
+        "Grüße",
+        "the plain body",
+        "Müller",
+        "the attached words",
+        "jane.txt",
+    ):
         assert words in texts(seen)
 
 
@@ -161,7 +168,10 @@ PNG = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", bytes(13))
         (PNG + chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"taken by Jane")), "taken by Jane"),
         (PNG + chunk(b"iTXt", b"Title\0\1\0de\0T\0" + zlib.compress("Müller".encode())), "Müller"),
         (PNG + chunk(b"eXIf", exif()), "Artist: Jane Artist"),
-        (b"\xff\xd8\xff\xe1" + struct.pack(">H", len(exif(">")) + 8) + b"Exif\0\0" + exif(">") + b"\xff\xd9", "52.510000"),
+        (
+            b"\xff\xd8\xff\xe1" + struct.pack(">H", len(exif(">")) + 8) + b"Exif\0\0" + exif(">") + b"\xff\xd9",
+            "52.510000",
+        ),
         (b"\xff\xd8\xff\xfe" + struct.pack(">H", 15) + b"taken by Jane\xff\xd9", "taken by Jane"),
         (b"\xff\xd8\xff\xe1" + struct.pack(">H", len(XMP) + 2) + XMP + b"\xff\xd9", "by Jane"),
         (b"GIF89a\1\0\1\0\0\0\0!\xfe\x0dtaken by Jane\0;", "taken by Jane"),

@@ -41,7 +41,7 @@ def stream(data: bytes, entries: bytes = b"") -> bytes:
 
 
 def pages(*drawn: bytes, font: bytes = FONT, more: dict[int, bytes] | None = None, entries: bytes = b"") -> bytes:
-    """A PDF whose pages draw this. Object 1 is the catalogue, 2 the pages, 3 the font, then page and drawing in turn."""
+    """A PDF whose pages draw this. Object 1 is the catalogue, 2 the pages, 3 the font; pages and drawings follow."""
     kids = b" ".join(b"%d 0 R" % (4 + 2 * i) for i in range(len(drawn)))
     objects = {
         1: b"<</Type/Catalog/Pages 2 0 R" + entries + b">>",
@@ -49,9 +49,12 @@ def pages(*drawn: bytes, font: bytes = FONT, more: dict[int, bytes] | None = Non
         3: font,
     }
     for i, data in enumerate(drawn):
-        resources = b"<</Font<</F1 3 0 R>>/XObject<</X1 900 0 R>>>>" if more and 900 in more else b"<</Font<</F1 3 0 R>>>>"
-        objects[4 + 2 * i] = (
-            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Resources%s/Contents %d 0 R>>" % (resources, 5 + 2 * i)
+        resources = (
+            b"<</Font<</F1 3 0 R>>/XObject<</X1 900 0 R>>>>" if more and 900 in more else b"<</Font<</F1 3 0 R>>>>"
+        )
+        objects[4 + 2 * i] = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Resources%s/Contents %d 0 R>>" % (
+            resources,
+            5 + 2 * i,
         )
         objects[5 + 2 * i] = stream(data)
     return made({**objects, **(more or {})})
@@ -77,16 +80,23 @@ def written(change) -> bytes:  # type: ignore[no-untyped-def]
 def test_pages_are_text_with_their_numbers() -> None:
     seen = looked(pages(PAGE % b"first words", PAGE % b"second words"))
     assert seen.unscanned == ()
-    assert [(p.address, p.text) for p in seen.parts] == [("file#page=1", "first words"), ("file#page=2", "second words")]
+    assert [(p.address, p.text) for p in seen.parts] == [
+        ("file#page=1", "first words"),
+        ("file#page=2", "second words"),
+    ]
     assert not any(p.redactable for p in seen.parts)
 
 
 def test_properties_bookmarks_and_attachments_are_seen() -> None:
     def change(writer: pypdf.PdfWriter) -> None:
         writer.add_metadata({"/Author": "Jane Author", "/Own": "own property"})
-        writer.add_outline_item("a bookmark", 0)
+        writer.add_outline_item(title="a bookmark", page_number=0)
         writer.add_attachment("names-of-jane.txt", b"attached words")
-        writer.add_js("app.alert('scripted words')")
+        script = {
+            NameObject("/S"): NameObject("/JavaScript"),
+            NameObject("/JS"): TextStringObject("alert('scripted words')"),
+        }
+        writer.root_object[NameObject("/OpenAction")] = DictionaryObject(script)
 
     seen = looked(written(change))
     assert seen.unscanned == ()
@@ -97,7 +107,9 @@ def test_properties_bookmarks_and_attachments_are_seen() -> None:
 def test_annotations_fields_and_what_they_draw_are_seen() -> None:
     more = {
         800: b"<</Type/Annot/Subtype/Text/Rect[0 0 9 9]/Contents(a remark)/T(Karl)/AP<</N 801 0 R>>>>",
-        801: stream(PAGE % b"drawn beside", b"/Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</Font<</F1 3 0 R>>>>"),
+        801: stream(
+            PAGE % b"drawn beside", b"/Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</Font<</F1 3 0 R>>>>"
+        ),
         802: b"<</FT/Tx/T(iban)/V(DE00 1234)/TU(your account)/Subtype/Widget/Rect[0 0 9 9]>>",
     }
     seen = looked(pages(PAGE % b"x", more=more, entries=b"/AcroForm<</Fields[802 0 R]>>"))
@@ -112,8 +124,10 @@ def test_xml_properties_are_seen_and_their_bombs_told() -> None:
     assert looked(pages(PAGE % b"x", more={800: stream(bomb, b"/Type/Metadata/Subtype/XML")})).unscanned == ("pdf",)
 
 
-def test_an_object_that_nothing_points_at_is_seen() -> None:
+def test_objects_and_pages_that_nothing_points_at_are_seen() -> None:
     assert "left behind" in texts(looked(pages(PAGE % b"x", more={800: b"<</Old(left behind)>>"})))
+    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Resources<</Font<</F1 3 0 R>>>>/Contents 801 0 R>>"
+    assert "taken out" in texts(looked(pages(PAGE % b"x", more={800: page, 801: stream(PAGE % b"taken out")})))
 
 
 def test_what_a_later_revision_deleted_is_seen() -> None:
@@ -149,7 +163,8 @@ def test_pictures_are_told_on_pages_with_text_as_well() -> None:
 
 
 def test_letters_that_say_nothing_are_told() -> None:
-    glyphs = b"<</Type/Font/Subtype/Type0/BaseFont/X/Encoding/Identity-H/DescendantFonts[<</Type/Font/Subtype/CIDFontType2>>]>>"
+    below = b"<</Type/Font/Subtype/CIDFontType2>>"
+    glyphs = b"<</Type/Font/Subtype/Type0/BaseFont/X/Encoding/Identity-H/DescendantFonts[%s]>>" % below
     assert looked(pages(PAGE % b"ab", font=glyphs)).unscanned == ("pdf",)
     drawn = b"\n".join(b"%d 0 m %d 9 l S" % (i, i) for i in range(300))
     assert looked(pages(drawn)).unscanned == ("pdf",)
@@ -184,7 +199,10 @@ def test_loops_and_depths_end_and_are_told(objects: dict[int, bytes]) -> None:
 
 
 def test_a_drawing_that_draws_itself_ends() -> None:
-    form = stream(PAGE % b"again" + b"\n/X1 Do", b"/Type/XObject/Subtype/Form/Resources<</XObject<</X1 900 0 R>>/Font<</F1 3 0 R>>>>")
+    form = stream(
+        PAGE % b"again" + b"\n/X1 Do",
+        b"/Type/XObject/Subtype/Form/Resources<</XObject<</X1 900 0 R>>/Font<</F1 3 0 R>>>>",
+    )
     assert "again" in texts(looked(pages(b"/X1 Do", more={900: form})))
 
 
