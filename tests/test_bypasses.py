@@ -114,6 +114,11 @@ REDACTED: dict[str, Callable[[str], Made]] = {
     ),
     "tokens to embed": lambda v: post("/v1/embeddings", model="text-embedding-3-small", input=tokens(f"it says {v}")),
     "tokens of a prompt": lambda v: post("/v1/completions", model="davinci-002", prompt=[tokens("x"), tokens(v)]),
+    "an upload": lambda v: (
+        "/v1/files",
+        f'--b\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\n{v}\r\n--b--\r\n'.encode(),
+        {"content-type": "multipart/form-data; boundary=b"},
+    ),
 }
 
 REFUSED: dict[str, Callable[[str], Made]] = {
@@ -131,11 +136,6 @@ REFUSED: dict[str, Callable[[str], Made]] = {
     "a text that gets spoken": lambda v: post("/v1/audio/speech", model="m", voice="alloy", input=v),
     "a type that is none": lambda v: chat(user([{"type": v, "text": "x"}])),
     "a role that is none": lambda v: chat({"role": v, "content": "x"}),
-    "an upload": lambda v: (
-        "/v1/files",
-        f'--b\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\n{v}\r\n--b--\r\n'.encode(),
-        {"content-type": "multipart/form-data; boundary=b"},
-    ),
     "a form": lambda v: (
         "/v1/chat/completions",
         f"a={v}".encode(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -256,7 +256,7 @@ class Watch:
         self, number: int, stratum: str, parts: Sequence[TextPart], findings: Sequence[Sequence[Finding]]
     ) -> int:
         """Counts the values of a record; how many people can be told apart in it."""
-        census, links = self._census, linked(people(parts, findings))
+        census, links = self._census, _links(parts, findings)
         heads: dict[str, set[int]] = {}
         for part, found in zip(parts, findings, strict=True):
             for f in found:
@@ -299,6 +299,12 @@ def _mixed(digest: int, number: int) -> int:
 
 def _worst(findings: Sequence[Sequence[Finding]]) -> Severity:
     return max((f.severity for found in findings for f in found), key=RANK.__getitem__)
+
+
+def _links(parts: Sequence[TextPart], findings: Sequence[Sequence[Finding]]) -> Mapping[str, str]:
+    """Names of people that are shorter forms of others."""
+    named = any(f.type == "PERSON" for found in findings for f in found)
+    return linked(people(parts, findings)) if named else {}
 
 
 def _folded(value: str) -> str:

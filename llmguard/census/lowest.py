@@ -40,10 +40,11 @@ class Estimate:
 class Lowest(Generic[P]):
     """``kept`` by key. ``ceiling``: no key above it is among the lowest; ``whole``: nothing was left out."""
 
-    __slots__ = ("ceiling", "kept", "size", "whole")
+    __slots__ = ("_room", "ceiling", "kept", "size", "whole")
 
     def __init__(self, size: int, ceiling: int = SPACE) -> None:
         self.size, self.ceiling, self.whole = size, ceiling, True
+        self._room = size + max(32, size // 4)
         self.kept: dict[int, P] = {}
 
     def put(self, key: int, payload: Callable[[], P]) -> None:
@@ -55,7 +56,7 @@ class Lowest(Generic[P]):
 
     def _set(self, key: int, payload: P) -> None:
         self.kept[key] = payload
-        if len(self.kept) > self.size + max(32, self.size // 4):
+        if len(self.kept) > self._room:
             self.prune()
 
     def prune(self) -> None:
@@ -102,6 +103,7 @@ class Lowest(Generic[P]):
 
     def __setstate__(self, state: tuple[int, int, bool, dict[int, P]]) -> None:
         self.size, self.ceiling, self.whole, self.kept = state
+        self._room = self.size + max(32, self.size // 4)
 
 
 Count = tuple[int, tuple[str, int], str]

@@ -33,6 +33,7 @@ COMMANDS = {
     "doctor": "doctor:doctor",
     "policy": "policy:policy",
     "incident": "incident:incident",
+    "lineage": "lineage:lineage",
     "catalogue": "catalogue:catalogue",
     "match": "match:match",
     "operations": "operations:operations",
