@@ -24,6 +24,7 @@ from llmguard.facts import each
 from llmguard.model import Call, Category, FormField, Grant, Payload, Scanned, VaultEntry, pieces_of, window
 from llmguard.payload import files, lines, multipart
 from llmguard.payload import json as strict_json
+from llmguard.redaction.surrogates import unpacked
 from llmguard.sifting import Block, Choices, Layout, Met, Problem, Sifter, Tally, blocks
 from llmguard.spool import Spools, opened
 from llmguard.vault import Vault
@@ -87,7 +88,7 @@ class Transfers:
 
     def _looked_into(self, call: Call, f: FormField, kind: files.Kind) -> SiftedFile:
         with opened(f.content) as file:
-            seen = files.look_into(file, kind)
+            seen = files.look_into(file, kind, media_type=f.media_type)
         scanned = self._scan(call, seen.parts)
         found = tuple(each(seen.parts, scanned.findings, self._identity(call), {}))
         characters = sum(len(part.text) for part in seen.parts)
@@ -98,16 +99,15 @@ class Transfers:
 
     def _cleaned(self, effect: Sift, layout: Layout) -> SiftedFile:
         call, f = effect.call, effect.file
-        work = _Sifting(self, effect, layout, self._line(call, f) if layout == "jsonl" else None)
-        writer = self.spools.writer(call.tenant)
-        try:
-            for data in work.blocks():
-                writer.write(data)
-            content = writer.close()
-        except BaseException:
-            writer.abort()
-            raise
-        if work.tally.changed:
+        line, avoid = self._line(call, f) if layout == "jsonl" else None, frozenset[bytes]()
+        while True:  # a value is drawn anew a few times at most (``dataset.collisions``)
+            work = _Sifting(self, effect, layout, line, avoid)
+            content = self._written(work, call.tenant)
+            if not work.collisions:
+                break
+            self.spools.release(content)
+            avoid |= work.collisions
+        if work.tally.changed or work.tally.dropped:
             with self._lock:
                 self._made.setdefault(call.id, []).append(content)
         else:
@@ -115,6 +115,16 @@ class Transfers:
             content = f.content
         unscanned = tuple(sorted({*work.tally.unscanned, *work.unscanned}))
         return SiftedFile(content, work.tally.found(), unscanned, work.tally.characters, work.report())
+
+    def _written(self, work: _Sifting, tenant: str) -> Payload:
+        writer = self.spools.writer(tenant)
+        try:
+            for data in work.blocks():
+                writer.write(data)
+            return writer.close()
+        except BaseException:
+            writer.abort()
+            raise
 
     def _line(self, call: Call, f: FormField) -> lines.LineKind:
         purpose = multipart.value(call.body.fields, "purpose")
@@ -149,7 +159,10 @@ class Transfers:
 class _Sifting:
     """One file on its way: names in its beginning, as far as the budget of a call goes, rules in all of it."""
 
-    def __init__(self, transfers: Transfers, effect: Sift, layout: Layout, line: lines.LineKind | None) -> None:
+    def __init__(
+        self, transfers: Transfers, effect: Sift, layout: Layout, line: lines.LineKind | None, avoid: frozenset[bytes]
+    ) -> None:
+        self._avoid, self._seen, self._drawn = avoid, set[bytes](), set[bytes]()
         self._transfers, self._effect, self._layout, self._line = transfers, effect, layout, line
         self._taken: frozenset[str] = frozenset()
         self._problems: list[Problem] = []
@@ -174,6 +187,11 @@ class _Sifting:
             raise UnscannableRequest(_told(self._problems))
         self._met.ensure_all()
 
+    @property
+    def collisions(self) -> frozenset[bytes]:
+        """Marks of surrogates that are values of the file."""
+        return frozenset(self._seen & self._drawn)
+
     def report(self) -> Mapping[str, Any]:
         """What reviewers of training data see of it; {} for all other files. The name is not ours to say."""
         if self._watch is None:
@@ -186,6 +204,7 @@ class _Sifting:
         """Once more with longer placeholders, where one of them belongs to another value."""
         for _ in range(TRIES):
             kind: dict[str, Any] = {"layout": self._layout, "line": self._line, "taken": self._taken}
+            kind["avoid"] = self._avoid
             numbers: list[int] = []
             decisions = self._effect.decisions
             if decisions is not None:
@@ -200,11 +219,12 @@ class _Sifting:
                 for number in numbers:
                     self._met.record(number)
                 self.tally = self.tally + sifted.tally
+                self._seen |= unpacked(sifted.seen)
+                self._drawn |= unpacked(sifted.drawn)
                 self._problems += sifted.problems
                 return sifted.data
             self._taken |= taken
         raise GuardUnavailable("placeholders could not be made unique; try again")
-
 
     def _looking(self, numbers: list[int]) -> Any:
         """What is told of each record: the watch, and where people decided of records, which there are."""

@@ -186,6 +186,7 @@ class Watch:
         made = Census(self._limits, self._horizon)
         made.looked_alike = self._compare
         self._kept_back: set[int] = set()
+        self._first: int | None = None
         return made
 
     def _digest(self, data: bytes) -> int:
@@ -197,8 +198,12 @@ class Watch:
         self, number: int, parts: Sequence[TextPart], findings: Sequence[Sequence[Finding]], cleaned: bytes
     ) -> None:
         """One record: its texts as they were written, what was found in them (aligned), and the bytes that leave; none
-        if it does not leave.
+        if it does not leave. A block that is begun once more, since it broke off, is counted from there.
         """
+        if self._first == number:
+            self._census = self._fresh()
+        if self._first is None:
+            self._first = number
         census = self._census
         text = _BETWEEN.join([part.text for part in parts])
         data = text.encode("utf-8", "surrogatepass")

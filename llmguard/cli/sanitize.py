@@ -84,6 +84,7 @@ _LOOKED = 10_000
 def sanitize(settings: Settings, /, source: Path | Several, output: Path | str | None, **options: Any) -> None:
     """Clean a data set of personal data and secrets: JSONL, CSV, Parquet or text, plain or in gzip or zstd.
 
+    IN is a file, or, for one data set of many files, a folder, a pattern in quotes or a URL; OUT is then a folder.
     All cores work, memory stays the same whatever the size, and what was killed goes on with the same command. Bad
     records are left out and told by their numbers. What is shown has been cleaned.
     """

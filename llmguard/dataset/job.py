@@ -10,11 +10,11 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import llmguard
 from llmguard.config import Settings
 from llmguard.dataset.kinds import Form, Shape, arrow, named, zstd
 from llmguard.dataset.places import Several
@@ -84,7 +84,7 @@ class Job:
             "--kind": self.line,
             "--names": chosen(settings.names if self.names is None else self.names) is not None,
             "--report": self.census,
-            "the version of llmguard": (llmguard.__version__, _shipped()),
+            "the version of llmguard": (version("llmguard"), _shipped()),
             "the settings": (
                 settings.tenant,
                 tuple(sorted(settings.names_thresholds.items())),

@@ -83,6 +83,8 @@ class Reader:
         while piece := self._chunk():
             self._digest.update(piece)
             self.read += len(piece)
+            if self.read > self.mark.size:  # somebody appends to it, maybe for ever
+                raise DatasetError(CHANGED.format(self.path))
             if known is not None and known.size <= self.read:
                 if self.prefix() != known:
                     raise PrefixChanged

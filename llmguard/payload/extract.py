@@ -84,7 +84,9 @@ CREDENTIAL = Finding(0, 0, "MCP_CREDENTIAL", "secret", 1.0, "payload.credential"
 """What stands where the caller hands a tool's server its credential: meant to leave, so counted and never rewritten."""
 
 Chain = tuple[int, ...]
-"""Where a literal stands: numbers of the strings around it and its own, per document; -1-k is the k-th list."""
+"""Where a literal stands: numbers of the strings around it and its own, per document; -1-k is the k-th list, and
+``NUMBERS`` - k the k-th number."""
+NUMBERS = -(1 << 40)
 Near = tuple[str, str, tuple[limits.Limit, ...]]
 """Address and old text of a string that an edit may make too long or otherwise unfit; its limits, if known already."""
 _NEVER = 1 << 62
@@ -109,9 +111,7 @@ class Extract:
         """
         if not texts:
             return self.raw
-        edits = self._ways.literals(texts)
-        strings = {number: text for number, text in edits.items() if number >= 0}
-        return self._ways.documents[()].splice(strings, {-1 - n: text for n, text in edits.items() if n < 0})
+        return _spliced(self._ways.documents[()], self._ways.literals(texts))
 
     def literals(self, texts: Mapping[int, str]) -> dict[int, str]:
         """The new texts of the body's own strings, by number, with the parts of these indices replaced."""
@@ -164,7 +164,7 @@ class _Ways:
                 edits.setdefault(chain[:depth], {})
             edits[chain[:-1]][chain[-1]] = self._closed(chain, text)
         for chain in sorted(edits, key=len, reverse=True)[:-1]:
-            result = self.documents[chain].splice(edits[chain])
+            result = _spliced(self.documents[chain], edits[chain])
             edits[chain[:-1]][chain[-1]] = self._closed(chain, result.decode())
         return edits[()]
 
@@ -175,6 +175,17 @@ class _Ways:
     def fits(self, number: int, text: str) -> bool:
         address, old, known = self.near[number]
         return limits.fits(known or self.limits.at(address), old, text)
+
+
+def _spliced(document: Document, edits: Mapping[int, str]) -> bytes:
+    """A document with its literals replaced, by number."""
+    if min(edits) >= 0:
+        return document.splice(edits)
+    return document.splice(
+        {n: text for n, text in edits.items() if n >= 0},
+        {-1 - n: text for n, text in edits.items() if NUMBERS < n < 0},
+        {NUMBERS - n: text for n, text in edits.items() if n <= NUMBERS},
+    )
 
 
 def extract(call: Call) -> Extract:
@@ -212,7 +223,8 @@ def extract_line(document: Document, shape: Shape) -> Extract:
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What the keys of a line's object are: ``known`` ones are walked as the API's own, from their origin; under all
-    others the writer of the file chose the keys. What stands under ``body`` is the body of a call of ``operation``.
+    others the writer of the file chose the keys and the types: numbers there can be replaced too. What stands under
+    ``body`` is the body of a call of ``operation``.
     """
 
     known: Mapping[str, Origin]
@@ -268,6 +280,8 @@ class _Walk:
         "_lists",
         "_model",
         "_next",
+        "_numbers",
+        "_own",
         "_special",
         "_watched",
         "parts",
@@ -289,19 +303,22 @@ class _Walk:
         self._chain: Chain = ()
         self._next = 0
         self._lists = 0
+        self._numbers = 0
+        self._own = False
 
     def document(self, document: Document, chain: Chain, address: str, origin: Origin) -> None:
-        outer = self._chain, self._next, self._lists
-        self._chain, self._next, self._lists = chain, 0, 0
+        outer = self._chain, self._next, self._lists, self._numbers
+        self._chain, self._next, self._lists, self._numbers = chain, 0, 0, 0
         self.ways.documents[chain] = document
         if not chain and type(document.value) is dict:
             self._model = document.value.get("model", self._model)
         self._value(document.value, address, "", "", origin, bool(chain))
-        self._chain, self._next, self._lists = outer
+        self._chain, self._next, self._lists, self._numbers = outer
 
     def line(self, document: Document, shape: Shape) -> None:
         """A line of a file. The body of a call keeps the addresses that it has in a call: its limits are found by them."""
         self.ways.documents[()] = document
+        self._own = shape.operation is None
         value = document.value
         if type(value) is not dict:
             self._value(value, "", "", "", "user", True)
@@ -327,8 +344,11 @@ class _Walk:
             self._object(value, address, key if parent != "mcp" else f"mcp {key}", origin, free)
         elif kind is list:
             self._array(value, address, key, parent, origin, free)
-        elif kind is Number and (len(value) >= IDENTIFYING_DIGITS or "e" in value or "E" in value):
-            self._number(value, address, key, origin)
+        elif kind is Number:
+            number = self._numbers
+            self._numbers = number + 1
+            if len(value) >= IDENTIFYING_DIGITS or "e" in value or "E" in value:
+                self._number(value, address, key, origin, NUMBERS - number if free and self._own else None)
 
     def _object(self, value: dict[str, Any], address: str, parent: str, origin: Origin, free: bool) -> None:
         if not free and len(value) == 2 and parent in _ITEMS and self._message(value, address, origin):
@@ -484,13 +504,14 @@ class _Walk:
             for part in seen.parts:
                 self._part(replace(part, origin=origin), None)
 
-    def _number(self, lexeme: str, address: str, key: str, origin: Origin) -> None:
+    def _number(self, lexeme: str, address: str, key: str, origin: Origin, number: int | None) -> None:
+        """``number``: where it stands, if it may be replaced."""
         if slots.is_time(key, lexeme):
             return
         digits = _digits(lexeme)
         if sum(map(str.isdigit, digits)) >= IDENTIFYING_DIGITS:
             label = "" if key in slots.MUTE_LABELS else key
-            self._part(TextPart(digits, address, origin, label, "body", False), None)
+            self._part(TextPart(digits, address, origin, label, "body", number is not None), number)
 
     def _part(self, part: TextPart, number: int | None) -> None:
         if len(self.parts) >= MAX_PARTS:

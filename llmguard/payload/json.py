@@ -25,7 +25,8 @@ MAX_NUMBER = 1000
 """Characters of one number. Longer ones are refused: parsers disagree about them."""
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
-_STRING_OR_LIST = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^"\[\]{}]*+\]?')
+_STRING_LIST_NUMBER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[|-?[0-9][0-9.eE+-]*+')
+_WHOLE = re.compile("0|[1-9][0-9]{0,99}")
 
 
 _NONE: Mapping[int, str] = {}
@@ -56,18 +57,21 @@ class Document:
     raw: bytes
     value: Any
 
-    def splice(self, replacements: Mapping[int, str], lists: Mapping[int, str] = _NONE) -> bytes:
+    def splice(
+        self, replacements: Mapping[int, str], lists: Mapping[int, str] = _NONE, numbers: Mapping[int, str] = _NONE
+    ) -> bytes:
         """The received bytes with the k-th strings (keys count) replaced, everything else as it came.
 
-        ``lists`` replaces the k-th lists, which hold numbers only, by the JSON text of another such list.
-        Raises UnscannableRequest if two keys of one object become equal, GuardUnavailable if the result does not
+        ``lists`` replaces the k-th lists, which hold numbers only, by the JSON text of another such list; ``numbers``
+        the k-th numbers, by whole numbers where the new text is one, else by strings. Raises UnscannableRequest if two keys of one object become equal, GuardUnavailable if the result does not
         say what it should.
         """
-        if not replacements and not lists:
+        if not replacements and not lists and not numbers:
             return self.raw
         literals = {k: _literal(text) for k, text in replacements.items()}
-        result = _spliced_lists(self.raw, literals, lists) if lists else _spliced(self.raw, literals)
-        if result is None or not _says(result, self.value, replacements, lists):
+        new = _New(replacements, {k: _value(text) for k, text in lists.items()}, numbers)
+        result = _spliced_all(self.raw, literals, lists, numbers) if lists or numbers else _spliced(self.raw, literals)
+        if result is None or not _says(result, self.value, new):
             raise GuardUnavailable("an edited body does not say what it should; nothing was sent")
         return result
 
@@ -89,20 +93,31 @@ def _spliced(raw: bytes, literals: Mapping[int, bytes]) -> bytes | None:
     return None if left else b"".join(pieces)
 
 
-def _spliced_lists(raw: bytes, literals: Mapping[int, bytes], lists: Mapping[int, str]) -> bytes | None:
+def _spliced_all(
+    raw: bytes, literals: Mapping[int, bytes], lists: Mapping[int, str], numbers: Mapping[int, str]
+) -> bytes | None:
     pieces, end = [], 0
-    string, list_, left = 0, 0, len(literals) + len(lists)
-    for match in _STRING_OR_LIST.finditer(raw):
-        if match[0][:1] == b'"':
+    string, list_, number, left = 0, 0, 0, len(literals) + len(lists) + len(numbers)
+    for match in _STRING_LIST_NUMBER.finditer(raw):
+        first, stop, new = match[0][:1], match.end(), None
+        if first == b'"':
             new, string = literals.get(string), string + 1
-        else:
+        elif first == b"[":
             named, list_ = lists.get(list_), list_ + 1
-            new = named.encode() if named is not None else None
+            if named is not None:
+                new, stop = named.encode(), raw.index(b"]", stop) + 1
+        else:
+            told, number = numbers.get(number), number + 1
+            new = _numeral(told) if told is not None else None
         if new is not None:
             pieces += [raw[end : match.start()], new]
-            end, left = match.end(), left - 1
+            end, left = stop, left - 1
     pieces.append(raw[end:])
     return None if left else b"".join(pieces)
+
+
+def _numeral(text: str) -> bytes:
+    return text.encode() if _WHOLE.fullmatch(text) else _literal(text)
 
 
 def parse(raw: bytes) -> Document:
@@ -258,38 +273,44 @@ def _literal(text: str) -> bytes:
         raise GuardUnavailable("a replacement is not whole characters; nothing was sent") from None
 
 
-def _says(raw: bytes, before: Any, replacements: Mapping[int, str], lists: Mapping[int, str]) -> bool:
-    """Whether the text says what the tree said before, but for what was replaced; order counts."""
+class _New:
+    """What is new in an edited tree: texts, lists and numbers by the ordinals of what they replace."""
+
+    __slots__ = ("_lists", "_numbers", "_strings", "lists", "numbers", "strings")
+
+    def __init__(self, strings: Mapping[int, str], lists: Mapping[int, Any], numbers: Mapping[int, str]) -> None:
+        self.strings, self.lists, self.numbers = strings, lists, numbers
+        self._strings, self._lists, self._numbers = count(), count(), count()
+
+    def equal(self, before: Any, after: Any) -> bool:
+        """Whether ``after`` is ``before`` with the new in it; order counts."""
+        kind = type(before)
+        if kind is Number:
+            told = self.numbers.get(next(self._numbers))
+            return bool(before == after if told is None else after == _value(_numeral(told).decode()))
+        if kind is not type(after):
+            return False
+        if kind is str:
+            return bool(self.strings.get(next(self._strings), before) == after)
+        if kind is dict:
+            return len(before) == len(after) and all(
+                self.strings.get(next(self._strings), key) == other and self.equal(child, twin)
+                for (key, child), (other, twin) in zip(before.items(), after.items(), strict=True)
+            )
+        if kind is list:
+            listed = self.lists.get(next(self._lists))
+            if listed is not None:
+                for _ in before:
+                    next(self._numbers)
+                return bool(listed == after)
+            return len(before) == len(after) and all(map(self.equal, before, after))
+        return bool(before == after)
+
+
+def _says(raw: bytes, before: Any, new: _New) -> bool:
+    """Whether the text says what the tree said before, but for what is new."""
     try:
         after = parse(raw).value
     except UnscannableRequest as e:
         raise UnscannableRequest("two keys of one object become equal when redacted; rename one of them") from e
-    values = {k: _value(text) for k, text in lists.items()}
-    return _equal(before, after, replacements, count(), values, count())
-
-
-def _equal(
-    before: Any,
-    after: Any,
-    new: Mapping[int, str],
-    numbers: Iterator[int],
-    lists: Mapping[int, Any],
-    ordinals: Iterator[int],
-) -> bool:
-    if type(before) is not type(after):
-        return False
-    if type(before) is str:
-        return bool(new.get(next(numbers), before) == after)
-    if type(before) is dict:
-        return len(before) == len(after) and all(
-            new.get(next(numbers), key) == other and _equal(child, twin, new, numbers, lists, ordinals)
-            for (key, child), (other, twin) in zip(before.items(), after.items(), strict=True)
-        )
-    if type(before) is list:
-        listed = lists.get(next(ordinals))
-        if listed is not None:
-            return bool(listed == after)
-        return len(before) == len(after) and all(
-            _equal(child, twin, new, numbers, lists, ordinals) for child, twin in zip(before, after, strict=True)
-        )
-    return bool(before == after)
+    return new.equal(before, after)

@@ -60,7 +60,6 @@ _PARTS: Mapping[str, frozenset[str]] = {
 _TEXT_PART = frozenset(("text",))
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DPO_KEYS = ("preferred_output", "non_preferred_output")
-_SFT_KEYS = frozenset(("messages", "tools", "functions", "parallel_tool_calls"))
 
 
 def kind_of(purpose: str, value: Any) -> LineKind:
@@ -109,7 +108,7 @@ def _training(value: Any) -> LineKind | None:
     if type(messages) is list:
         last = messages[-1] if messages else None
         ends = last.get("role") if type(last) is dict else None
-        return "rft" if ends == "user" and not value.keys() <= _SFT_KEYS else "sft"
+        return "rft" if ends == "user" else "sft"
     return "prompt" if "prompt" in value and "completion" in value else None
 
 
@@ -145,7 +144,7 @@ def _rft(line: dict[str, Any]) -> str | None:
     """FineTuneReinforcementRequestInput: whatever else stands there is for the grader."""
     bad = _messages(line.get("messages"), "messages") or _tools(line.get("tools"), "tools")
     if bad is None and line["messages"][-1]["role"] != "user":
-        return "messages: the last one is not from the user"
+        return "messages: the last one is not from the user, as reinforcement wants it"
     return bad
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from llmguard.errors import CallRefused, UnscannableRequest
 from llmguard.model import Origin, TextPart, hidden
-from llmguard.payload.extract import PLAIN, Extract, Shape, extract_line
+from llmguard.payload.extract import NUMBERS, PLAIN, Extract, Shape, extract_line
 from llmguard.payload.json import MAX_DEPTH, Document, Number, parse_many
 from llmguard.payload.lines import LineKind, kind_of, operation_of, problem
 from llmguard.sifting import passages, rows
@@ -331,16 +332,19 @@ def _tree(value: Any, depth: int) -> Any:
         return {str(k): _tree(v, depth + 1) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_tree(v, depth + 1) for v in value]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return Number(repr(value)) if value == value and abs(value) != float("inf") else None
-    return None
+    return Number(repr(value)) if _is_number(value) else None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number of JSON: finite, and neither true nor false."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 class _Editor:
     """Strings are numbered as the walk numbers them: keys included, in order."""
 
     def __init__(self, literals: Mapping[int, str]) -> None:
-        self._literals, self._next = literals, -1
+        self._literals, self._next, self._numbers = literals, -1, NUMBERS + 1
 
     def value(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -350,6 +354,10 @@ class _Editor:
             return {self._key(k): self.value(v) for k, v in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(v) for v in value]
+        if _is_number(value):
+            self._numbers -= 1
+            new = self._literals.get(self._numbers)
+            return value if new is None else int(new) if new.isdecimal() and new[0] != "0" else new
         return value
 
     def _key(self, key: Any) -> Any:

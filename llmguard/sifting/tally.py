@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from llmguard.facts import MAX_KEPT, Found
 
@@ -65,22 +65,27 @@ class Tally:
 
     def __add__(self, other: Tally) -> Tally:
         total = Tally()
-        for side in (self, other):
-            total.records += side.records
-            total.changed += side.changed
-            total.dropped += side.dropped
-            total.bad += side.bad
-            total.characters += side.characters
-            total.unscanned |= side.unscanned
-            total.excepted.update(side.excepted)
-            total.kinds.update(side.kinds)
-        limits = [side._limit for side in (self, other) if side._limit]
-        total._limit = min(limits, default="")
-        for side in (self, other):
-            for key, (record, times) in side._values.items():
-                if not total._limit or key[0] <= total._limit:
-                    total._value(key, record, times)
+        total += self
+        total += other
         return total
+
+    def __iadd__(self, other: Tally) -> Self:
+        """The same without a copy of this side, whose values may be many more than the other's."""
+        self.records += other.records
+        self.changed += other.changed
+        self.dropped += other.dropped
+        self.bad += other.bad
+        self.characters += other.characters
+        self.unscanned |= other.unscanned
+        self.excepted.update(other.excepted)
+        self.kinds.update(other.kinds)
+        if other._limit and (not self._limit or other._limit < self._limit):
+            self._limit = other._limit
+            self._values = {key: value for key, value in self._values.items() if key[0] <= self._limit}
+        for key, (record, times) in other._values.items():
+            if not self._limit or key[0] <= self._limit:
+                self._value(key, record, times)
+        return self
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tally) and self._said() == other._said()

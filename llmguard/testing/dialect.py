@@ -88,6 +88,13 @@ class Dialect:
             ("GET", r".*/files", lambda _: files.listed("file-")),
             ("GET", r".*/files/([^/]+)/content", lambda _, name: files.content(name)),
             ("GET", r".*/files/([^/]+)", lambda _, name: files.get(name)),
+            ("POST", r".*/uploads", lambda asked: files.upload(asked.body, asked.number)),
+            ("POST", r".*/uploads/([^/]+)/parts", lambda asked, name: files.part(name, asked.body, asked.number)),
+            (
+                "POST",
+                r".*/uploads/([^/]+)/complete",
+                lambda asked, name: files.complete(name, asked.body, asked.number),
+            ),
             ("POST", r".*/batches", lambda asked: files.batch(asked.body, asked.number)),
             ("GET", r".*/batches", lambda _: files.listed("batch_")),
             ("GET", r".*/batches/([^/]+)", lambda _, name: files.get(name)),

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import md5
 from typing import Any
 
 CREATED = 1_700_000_000
@@ -76,6 +77,32 @@ class Files:
 
     def content(self, name: str) -> Content:
         return Content(self._contents.get(name, b""))
+
+    # ----------------------------------------------------------------- uploads in parts
+
+    def upload(self, asked: Mapping[str, Any], number: int) -> Any:
+        name = f"upload_{number}"
+        told = {"object": "upload", "status": "pending", "created_at": CREATED, "expires_at": CREATED + 3600}
+        self._objects[name] = {"id": name, **told, **asked}
+        return self._objects[name]
+
+    def part(self, upload: str, asked: Mapping[str, Any], number: int) -> Any:
+        name, data = f"part_{number}", asked.get("data")
+        self._contents[name] = data.data if isinstance(data, File) else b""
+        return {"id": name, "object": "upload.part", "created_at": CREATED, "upload_id": upload}
+
+    def complete(self, upload: str, asked: Mapping[str, Any], number: int) -> Any:
+        """The upload with its file, which fails if it has another size or MD5 than was said."""
+        begun = self._objects.get(upload, {})
+        data = b"".join(self._contents.pop(part, b"") for part in asked.get("part_ids", ()))
+        right = begun.get("bytes") == len(data) and asked.get("md5") in (
+            None,
+            md5(data, usedforsecurity=False).hexdigest(),
+        )
+        file = (
+            self.put(f"file-{number}", data, str(begun.get("purpose")), str(begun.get("filename"))) if right else None
+        )
+        return begun | {"status": "completed" if right else "failed", "file": file}
 
     # ----------------------------------------------------------------- batches
 

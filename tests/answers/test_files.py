@@ -134,6 +134,24 @@ def test_a_colleague_with_another_key_of_the_same_person_reads_it_too(
         assert other.files.content(file.id).text == f"Write to {email}.\n"
 
 
+def test_an_upload_in_parts_comes_back_also_what_stood_over_their_ends(
+    ann: Any, upstream: EchoUpstream, fakes: Fakes, tmp_path: Path
+) -> None:
+    emails = [fakes.email() for _ in range(60)]
+    raw = jsonl(*(ask(f"row-{i}", email) for i, email in enumerate(emails)))
+    path = tmp_path / "batch.jsonl"
+    path.write_bytes(raw)
+    upload = ann.uploads.upload_file_chunked(
+        file=path, mime_type="application/jsonl", purpose="batch", part_size=raw.index(emails[7].encode()) + 4
+    )
+    assert upload.status == "completed"
+    nothing_of([*emails, f'"content": "{emails[7][:4]}'], upstream)
+    assert ann.files.content(upload.file.id).content == raw
+    begun = ann.batches.create(input_file_id=upload.file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    out = ann.files.content(ann.batches.retrieve(begun.id).output_file_id).text
+    assert not [email for email in emails if email not in out]
+
+
 def test_items_of_an_eval_run_come_back_with_the_values_of_its_file_and_its_own(
     ann: Any, upstream: EchoUpstream, fakes: Fakes
 ) -> None:

@@ -78,6 +78,14 @@ def test_a_block_that_was_lost_and_done_again_by_another_worker_counts_once() ->
     assert total == whole
 
 
+def test_a_block_that_broke_off_and_is_sifted_again_counts_once() -> None:
+    records = [holding(i, f"u{i}@b.org") for i in range(40)]
+    watch = Watch(KEY)
+    for record in records[:25]:
+        watch(*record)
+    assert watched(watch, records) == watched(Watch(KEY), records)
+
+
 def test_memory_is_bounded_whatever_comes() -> None:
     watch, total = Watch(KEY, limits=SMALL), Census(SMALL)
     sizes = []

@@ -62,7 +62,7 @@ def test_a_bomb_ends_at_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "change",
     [
-        lambda p: p.open("ab").write(b"more"),
+        lambda p: p.write_bytes(p.read_bytes() + b"more"),
         lambda p: p.write_bytes(p.read_bytes()[::-1]),
         lambda p: p.replace(p.with_name("b")) and p.write_bytes(b"x" * 100),
         lambda p: p.unlink(),

@@ -188,7 +188,11 @@ DEFECTS = [
     ("dpo", changed(DPO, "preferred_output", ...), "preferred_output: missing, or not a list with messages"),
     ("dpo", changed(DPO, "non_preferred_output", [ASSISTANT] * 2), "non_preferred_output: more than one message"),
     ("dpo", changed(DPO, "non_preferred_output", [USER]), "non_preferred_output[0].role: not assistant"),
-    ("rft", {**RFT, "messages": [USER, ASSISTANT]}, "messages: the last one is not from the user"),
+    (
+        "rft",
+        {**RFT, "messages": [USER, ASSISTANT]},
+        "messages: the last one is not from the user, as reinforcement wants it",
+    ),
     ("rft", changed(RFT, "tools/0/function", ...), "tools[0].function: missing, or not an object"),
     ("prompt", {"prompt": "a"}, "completion: missing, or not a string"),
     ("prompt", {"prompt": ["a"], "completion": "b"}, "prompt: missing, or not a string"),
@@ -223,7 +227,7 @@ def test_one_defect_is_said_with_its_place(kind: lines.LineKind, value: Any, sai
         ("fine-tune", DPO, "dpo"),
         ("fine-tune", RFT, "rft"),
         ("fine-tune", PROMPT, "prompt"),
-        ("fine-tune", {"messages": [USER]}, "sft"),
+        ("fine-tune", {"messages": [USER]}, "rft"),
         ("fine-tune", 7, "sft"),
         ("batch", CHAT, "batch"),
         ("evals", CHAT, "eval"),
@@ -316,12 +320,12 @@ def test_a_file_says_the_same_however_it_was_cut(numbers: list[int], cuts: list[
 
 # --------------------------------------------------------------------------- any JSON
 
-KEYS = st.sampled_from(
-    ["messages", "role", "content", "type", "text", "image_url", "url", "weight", "tool_calls", "function", "name"]
-    + ["arguments", "tools", "functions", "id", "parallel_tool_calls", "input", "preferred_output", "prompt", "model"]
-    + ["non_preferred_output", "completion", "custom_id", "method", "body", "item", "sample", "stream", "refusal"]
-    + ["tool_call_id", "function_call", "parameters"]
-)
+NAMES = """
+messages role content type text image_url url weight tool_calls function name arguments tools functions id refusal
+parallel_tool_calls input preferred_output non_preferred_output prompt completion custom_id method body item sample
+stream model tool_call_id function_call parameters
+"""
+KEYS = st.sampled_from(NAMES.split())
 WORDS = st.sampled_from(
     ["user", "assistant", "system", "tool", "function", "text", "refusal", "image_url", "POST", "/v1/chat/completions"]
 )

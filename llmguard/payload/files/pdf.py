@@ -92,6 +92,9 @@ _KEPT = 5000
 _PAINTED = 200
 """Lines and curves of a page without a letter, above which they may be letters."""
 _TINY = 32 * 32
+MAX_OBJECT = 1 << 20
+"""Bytes of one object without its stream, as it stands in the file: pypdf cannot be interrupted within one."""
+_OBJECT = re.compile(rb"\bobj\b|\bendobj\b|\bstream\r?\n")
 _EOF = re.compile(rb"%%EOF")
 _LOST = re.compile(r"(?:/\w{1,12}){6}|[\x00-\x08\x0e-\x1f\ue000-\uf8ff\ufffd]")
 _DATE = re.compile(r"D:\d{4,14}[Z+\-\d']*")
@@ -125,6 +128,9 @@ def look(looking: Looking, file: BinaryIO, address: str) -> None:
     if size > MAX_SIZE:
         looking.blind("pdf")
         return
+    if _sprawls(file):
+        looking.blind("pdf")
+        return
     if not looking.deeper("pdf"):
         return
     try:
@@ -155,6 +161,18 @@ def _revision(looking: Looking, file: BinaryIO, address: str) -> None:
             looking.blind("pdf")
     if _repaired.get() or not shown:
         looking.blind("pdf")
+
+
+def _sprawls(file: BinaryIO) -> bool:
+    """Whether an object is longer than anybody writes."""
+    file.seek(0)
+    data = file.read()
+    start = 0
+    for found in _OBJECT.finditer(data):
+        if start and found.start() - start > MAX_OBJECT:
+            return True
+        start = found.end() if found[0] == b"obj" else 0
+    return bool(start) and len(data) - start > MAX_OBJECT
 
 
 def _revisions(looking: Looking, file: BinaryIO) -> list[int]:

@@ -14,6 +14,9 @@ from xml.parsers import expat
 from llmguard.payload.files.looking import Looking
 
 MAX_DEPTH = 200
+MAX_TOKEN = 8 << 20
+"""Bytes of one tag or comment. Expat reads a token again with every megabyte that it grows by."""
+_LONG = re.compile(rb"<[^<]{%d}" % MAX_TOKEN)
 # fmt: off
 _INLINE = frozenset((
     "r", "t", "s", "a", "span", "hyperlink", "proofErr", "bookmarkStart", "bookmarkEnd", "bookmark-start",
@@ -82,7 +85,9 @@ class Reader:
         self._styles = _STYLES.search(name) is not None
 
     def read(self, data: bytes) -> None:
-        """At once: expat reads a long token again with every piece that it is handed."""
+        """Raises Unsafe, Spent, expat.ExpatError."""
+        if _LONG.search(data) or _long_comment(data):
+            raise Unsafe
         parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
@@ -148,6 +153,16 @@ class Reader:
             return True
         word = key in _FONTS or name in _STYLED or (self._styles and key in _NAMED)
         return word and _FONT.fullmatch(value) is not None
+
+
+def _long_comment(data: bytes) -> bool:
+    """Whether a comment, in which anything may stand, is too long to be read."""
+    at = 0
+    while (start := data.find(b"<!--", at)) >= 0:
+        at = data.find(b"-->", start)
+        if at < 0 or at - start > MAX_TOKEN:
+            return at >= 0 or len(data) - start > MAX_TOKEN
+    return False
 
 
 def _refuse(*_: object) -> NoReturn:

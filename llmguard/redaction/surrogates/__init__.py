@@ -16,9 +16,9 @@ from llmguard.model import Category
 from llmguard.redaction.surrogates import people
 from llmguard.redaction.surrogates.draw import folded
 from llmguard.redaction.surrogates.makers import INVENTED, MAKERS, TRIES, Digest, drawing, maker, same
-from llmguard.redaction.surrogates.whole import FileSurrogates, Marks, OfRecord
+from llmguard.redaction.surrogates.whole import FileSurrogates, Marks, OfRecord, unpacked
 
-__all__ = ["MAKERS", "Digest", "FileSurrogates", "Marks", "OfRecord", "Surrogates", "Value"]
+__all__ = ["MAKERS", "Digest", "FileSurrogates", "Marks", "OfRecord", "Surrogates", "Value", "unpacked"]
 
 Value = tuple[str, Category, str]
 """Type, category and the value itself."""

@@ -15,6 +15,8 @@ T = TypeVar("T")
 _LOWER, _UPPER, _DIGITS = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789"
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 _BLOCK = 32
+_LOWERED = bytes(range(256)).lower()
+_BETWEEN = bytes(c for c in range(128) if not chr(c).isalnum())
 
 
 class Draw:
@@ -92,6 +94,8 @@ def folded(value: str) -> str:
     """What two values are compared by: letters and digits in one case, however they are composed (NFKC). All of it,
     where it has neither.
     """
+    if value.isascii():
+        return value.encode().translate(_LOWERED, _BETWEEN).decode() or value
     value = composed(value)
     return (bare(value) or value).casefold()
 

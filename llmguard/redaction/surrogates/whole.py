@@ -51,6 +51,11 @@ class Marks:
     drawn: bytes = field(default=b"", repr=False)
 
 
+def unpacked(packed: bytes) -> frozenset[bytes]:
+    """The marks that stand one after the other."""
+    return frozenset(packed[i : i + WIDTH] for i in range(0, len(packed), WIDTH))
+
+
 @dataclass(frozen=True, slots=True)
 class _Made:
     """A surrogate, if there is one, and the marks of whatever was looked at while it was drawn."""
@@ -116,8 +121,9 @@ class FileSurrogates:
 
         def candidate(attempt: int) -> tuple[str | None, tuple[bytes, ...]]:
             new = make(value, drawing(self._digest, type_, mine, attempt))
-            looks = _looks(type_, category, new)
-            return (new if folded(new) != old else None), tuple(map(self._mark, looks))
+            plain = folded(new)
+            marks = (self._mark(plain),) if _compared(type_, category, plain) else ()
+            return (new if plain != old else None), marks
 
         return self._first(candidate)
 
@@ -185,10 +191,13 @@ def _looks(type_: str, category: Category, value: str) -> Iterator[str]:
         if len(spoken) > 1 or not _common() & set(spoken):
             yield folded(value)
             yield _name(spoken)
-    elif type_ not in _SHARED:
-        plain = folded(value)
-        if len(plain) >= _SHORT or category == "secret":
-            yield plain
+    elif _compared(type_, category, plain := folded(value)):
+        yield plain
+
+
+def _compared(type_: str, category: Category, plain: str) -> bool:
+    """Whether a value that is no person's name is one's own."""
+    return type_ not in _SHARED and (len(plain) >= _SHORT or category == "secret")
 
 
 def _forms(lower: Sequence[str]) -> Iterator[str]:

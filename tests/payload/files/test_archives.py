@@ -194,7 +194,7 @@ def test_members_that_the_directory_does_not_name_are_told() -> None:
 @pytest.mark.parametrize("pack", [gzip.compress, zstd, bz2.compress, lzma.compress, lambda d: zipped({"a": d})])
 def test_a_bomb_costs_no_more_than_the_bounds(pack) -> None:  # type: ignore[no-untyped-def]
     limits = Limits(held=1 << 20, unpacked=1 << 20, characters=1 << 19)
-    seen = looked(pack(b"word " * 2_000_000), limits=limits)
+    seen = looked(pack(b"word " * 400_000), limits=limits)
     assert "archive" in seen.unscanned
     assert sum(len(p.text) for p in seen.parts) <= limits.characters
 
@@ -222,10 +222,9 @@ def test_what_came_before_the_cut_is_looked_into() -> None:
     assert seen.unscanned == ("archive",)
 
 
-@pytest.mark.parametrize(
-    "whole", [zipped({"a": "b" * 99, "c": "d"}), tarred({"a": b"b" * 900}), gzip.compress(b"a" * 99)]
-)
-def test_a_cut_archive_is_told_wherever_it_is_cut(whole: bytes) -> None:
+@pytest.mark.parametrize("pack", [lambda: zipped({"a": "b" * 99, "c": "d"}), lambda: tarred({"a": b"b" * 900})])
+def test_a_cut_archive_is_told_wherever_it_is_cut(pack) -> None:  # type: ignore[no-untyped-def]
+    whole = pack()
     for end in range(6, min(len(whole), 1536), 7):
         assert looked(whole[:end], "a.zip").unscanned, end
 
