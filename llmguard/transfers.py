@@ -12,10 +12,11 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from itertools import islice
 from typing import Any, cast
 
-from llmguard import __version__, census
+from llmguard import census
 from llmguard.config import Settings
 from llmguard.detection import Scanner
 from llmguard.effects import Sift, SiftedFile, StyleOf
@@ -106,6 +107,8 @@ class Transfers:
             if not work.collisions:
                 break
             self.spools.release(content)
+            if work.collisions <= avoid:
+                raise GuardUnavailable("a surrogate that is a value of the file was drawn again")
             avoid |= work.collisions
         if work.tally.changed or work.tally.dropped:
             with self._lock:
@@ -196,7 +199,7 @@ class _Sifting:
         """What reviewers of training data see of it; {} for all other files. The name is not ours to say."""
         if self._watch is None:
             return {}
-        made = census.report(self._census, name="", layout=self._layout, version=__version__).fitted(REPORT)
+        made = census.report(self._census, name="", layout=self._layout, version=version("llmguard")).fitted(REPORT)
         told: dict[str, Any] = json.loads(made.to_json())
         return told | ({"decided": dict(sorted(self._met.counts.items()))} if self._met.counts else {})
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,8 +19,9 @@ from typing import Any
 from llmguard import audit, spool
 from llmguard.approvals import contents
 from llmguard.effects import Assembled
-from llmguard.errors import GuardUnavailable, InvalidRequest, NotFound, RequestTooLarge
+from llmguard.errors import GuardUnavailable, InvalidRequest, LLMGuardError, NotFound, RequestTooLarge
 from llmguard.model import AuditEntry, Call, FormField, Payload, Principal, pieces_of
+from llmguard.payload import multipart
 from llmguard.payload.json import Number
 from llmguard.store import Store, Transaction
 from llmguard.vault import Vault
@@ -33,6 +35,7 @@ PART = 64 * 1024 * 1024
 """Bytes of a part, at most."""
 _PURPOSE = "upload"
 _LONGEST = 512
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Uploads:
@@ -91,6 +94,7 @@ class Uploads:
     def _part(self, call: Call, id_: str) -> Mapping[str, Any]:
         content = _data(call.body.fields)
         part = f"part_{secrets.token_hex(16)}"
+        self._store.read(lambda tx: self._open(tx, call.principal, id_))  # nothing is kept for what is not there
         spool.keep(content)
 
         def work(tx: Transaction) -> Mapping[str, Any]:
@@ -106,7 +110,12 @@ class Uploads:
             created = tx.now // 1000
             return {"id": part, "object": "upload.part", "created_at": created, "upload_id": row["id"]}
 
-        return self._store.transact(work)
+        try:
+            return self._store.transact(work)
+        except LLMGuardError:
+            for one in spool.inside(content):
+                spool.drop(self._vault, one.id)
+            raise
 
     def _complete(self, call: Call, id_: str, document: Any) -> Assembled:
         ids, md5 = _named(document)
@@ -183,11 +192,15 @@ def _asked(document: Any) -> dict[str, Any]:
     size = asked.get("bytes")
     if not all(type(v) is str and 0 < len(v) <= _LONGEST for v in told.values()):
         raise InvalidRequest("an upload has filename, purpose and mime_type, each a text")
+    if not multipart.is_media_type(told["mime_type"]) or _CONTROLS.search(told["filename"] + told["purpose"]):
+        raise InvalidRequest("mime_type is a media type; filename and purpose hold no control characters")
     if type(size) is not Number or not size.isdecimal() or len(size) > 15:
         raise InvalidRequest("bytes is the size of the file, a whole number")
     after = asked.get("expires_after")
-    if isinstance(after, dict):
-        told["expires_after"] = {str(k): str(v) for k, v in after.items()}
+    if after is not None:
+        if not isinstance(after, dict) or not {*after} <= {"anchor", "seconds"}:
+            raise InvalidRequest("expires_after has an anchor and seconds")
+        told["expires_after"] = {k: str(v)[:_LONGEST] for k, v in after.items()}
     return {**told, "bytes": int(size)}
 
 

@@ -1,4 +1,4 @@
-"""Training data on its way: a guard on loopback, people, an uploader with the real client, and what the provider got."""
+"""Training data on its way: a guard on loopback, people, an uploader with the real client, and what arrived."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def jsonl(values: list[dict[str, Any]]) -> bytes:
 
 
 class Life:
-    """``ann`` uploads; Bo and Cy review, Dee is of another group. ``desk`` and ``url``: what a Visitor needs of a site."""
+    """``ann`` uploads; Bo and Cy review, Dee is of another group. ``desk`` and ``url``: what a Visitor needs."""
 
     def __init__(self, local: LocalGuard, upstream: EchoUpstream, fakes: Fakes) -> None:
         self.local, self.upstream = local, upstream
@@ -56,7 +56,8 @@ class Life:
         guard, tenant = self.guard, self.local.settings.tenant
 
         def work(tx: Any) -> str:
-            return identity.login(tx, guard.vault, identity.issue_code(tx, guard.vault, tenant, email, Cause("t"))).token
+            code = identity.issue_code(tx, guard.vault, tenant, email, Cause("test"))
+            return identity.login(tx, guard.vault, code).token
 
         return guard.store.transact(work)
 

@@ -63,7 +63,8 @@ def run(options: Namespace) -> Tables:
         plain = _made(folder / "rules.jsonl", options.size, seed, names=False)
         small = _made(folder / "names.jsonl", options.names_size, seed, names=True)
         tiny = _made(folder / "tiny.jsonl", 0.05, seed, names=False)
-        start = median(runs.sanitize(tiny.path, folder / "out", folder / "data", 1, names=False).seconds for _ in "123")
+        idle = [runs.sanitize(tiny.path, folder / "out", folder / "data", 1, names=False) for _ in range(3)]
+        start, warm = median(r.seconds for r in idle), median(r.busy for r in idle)
         done: dict[str, tuple[File, int, list[runs.Ran]]] = {
             "rules, 1 worker": (plain, 1, []),
             "rules, 2 workers": (plain, 2, []),
@@ -74,7 +75,7 @@ def run(options: Namespace) -> Tables:
                 say(f"{title}, {file.size / 1e6:.1f} MB")
                 output = _output(file)
                 ran.append(runs.sanitize(file.path, output, folder / "data", workers, names="names" in title))
-        rows = list(_rates(done, start))
+        rows = list(_rates(done, start, warm))
         searched = [_searched(plain), _searched(small)]
         tables: dict[str, Sequence[Row]] = {
             f"llmguard sanitize; rates without the {start:.1f} s of its start; medians of {options.repeat}": rows,
@@ -103,7 +104,7 @@ def _output(file: File) -> Path:
     return file.path.with_suffix(".clean.jsonl")
 
 
-def _rates(done: dict[str, tuple[File, int, list[runs.Ran]]], start: float) -> Iterator[Row]:
+def _rates(done: dict[str, tuple[File, int, list[runs.Ran]]], start: float, warm: float) -> Iterator[Row]:
     alone = 0.0
     for title, (file, workers, ran) in done.items():
         seconds = median(r.seconds for r in ran)
@@ -116,6 +117,7 @@ def _rates(done: dict[str, tuple[File, int, list[runs.Ran]]], start: float) -> I
             "lines": file.corpus.lines,
             "seconds": seconds,
             "MB/s": rate,
+            "MB a CPU s": file.size / 1e6 / max(median(r.busy for r in ran) - warm, 1e-3),
             "× one worker": f"{rate / alone:.2f}",
             "spread s": f"{min(r.seconds for r in ran):.1f}-{max(r.seconds for r in ran):.1f}",
             "most memory MB": last.most / 1e6,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -17,11 +18,12 @@ EVERY = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """Seconds of one run, and (seconds, bytes) of memory: what no other process shares, and its part of what is
-    shared (PSS).
+    """Seconds of one run, those of processors in all its processes, and (seconds, bytes) of memory: what no other
+    process shares, and its part of what is shared (PSS).
     """
 
     seconds: float
+    busy: float
     memory: tuple[tuple[float, int], ...]
     said: str
 
@@ -40,7 +42,7 @@ def sanitize(source: Path, output: Path, data: Path, workers: int, *, names: boo
     command = [sys.executable, "-m", "llmguard.cli", "sanitize", str(source), "-o", str(output), "--overwrite"]
     command += ["--workers", str(workers), "--names" if names else "--no-names"]
     environment = {**os.environ, "LLMGUARD_DATA": str(data)}
-    start, memory = time.monotonic(), []
+    start, busy, memory = time.monotonic(), _busy(), []
     with subprocess.Popen(  # noqa: S603
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -53,7 +55,13 @@ def sanitize(source: Path, output: Path, data: Path, workers: int, *, names: boo
         said = process.stdout.read() if process.stdout else ""
     if process.returncode:
         raise RuntimeError(f"llmguard sanitize ended with {process.returncode}: {said[-500:]}")
-    return Ran(seconds, tuple(memory), said)
+    return Ran(seconds, _busy() - busy, tuple(memory), said)
+
+
+def _busy() -> float:
+    """Seconds of processors in processes that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def used(root: int) -> int:

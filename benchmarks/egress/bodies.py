@@ -21,7 +21,7 @@ DEPTH = 7
 SLOTS = 60
 """Places after which a value gets as small as it can."""
 
-SlotKind = Literal["text", "number", "map", "open", "tokens", "file"]
+SlotKind = Literal["text", "number", "map", "open", "tokens", "file", "upload"]
 
 WORDS: tuple[str, ...] = tuple(
     re.findall(
@@ -91,8 +91,9 @@ SECRET = re.compile(r"(?i)authorization|password|secret|(?:^|_)token$|api_key$|^
 class Slot:
     """``holder[at]`` takes other text (``text``), digits (``number``) or tokens of a text (``tokens``).
 
-    ``file``: a file in base64. ``map``: ``holder`` takes any keys; ``open``: more keys than its own. ``name`` is the
-    nearest key above, ``longest`` the characters that fit, ``pattern`` what they have to match.
+    ``file``: a file in base64; ``upload``: a file of a form. ``map``: ``holder`` takes any keys; ``open``: more keys
+    than its own. ``name`` is the nearest key above, ``longest`` the characters that fit, ``pattern`` what they have to
+    match.
     """
 
     kind: SlotKind
@@ -139,6 +140,8 @@ class Bodies:
             items: list[Any] = []
             holder[at] = items
             self._array(items, merged, depth, name, address)
+        elif kind == "string" and merged.get("format") == "binary":
+            self.slots.append(Slot("upload", holder, at, name, address))
         elif kind == "string":
             self._string(holder, at, merged, name, address)
         elif kind in ("integer", "number"):

@@ -14,20 +14,25 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from benchmarks.egress.describe import FORM
 from benchmarks.egress.description import Described, description
+from benchmarks.egress.forms import FORMS, PlantedForm, json_request, part_request, planted_form
 from benchmarks.egress.lookout import seen
+from benchmarks.egress.opening import form_texts
 from benchmarks.egress.planting import Plant, Planted, planted
 from benchmarks.site import Site
 from llmguard import identity
 from llmguard.config import Settings
 from llmguard.effects import Head
 from llmguard.errors import ApprovalPending, LLMGuardError
-from llmguard.model import Egress
+from llmguard.guard import Guard
+from llmguard.model import Egress, FormField, pieces_of
+from llmguard.payload import headers as header_rules
 from llmguard.request import Request
 from llmguard.testing import EchoUpstream, LocalGuard
 
@@ -56,10 +61,12 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a call: what was sent, or the code of the refusal."""
+    """What became of a call: what was sent, or the code of the refusal; what was sent before it, and the answer."""
 
     sent: Sent | None
     code: str = ""
+    before: tuple[Sent, ...] = ()
+    answer: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +117,13 @@ class Tally:
             counter["bare" if plant.canary.bare else "planted"] += 1
             self.planted[plant.place, plant.encoding] += 1
         if outcome.sent is None:
+            for plant, way in found(call.plants, *outcome.before):
+                self._leak(counter, Leak(operation, number, policy, *_facts(plant), way, plant.canary.bare))
             counter["held" if outcome.code == ApprovalPending.code else "refused"] += 1
             self.codes[policy, outcome.code] += 1
             return
         counter["unchanged" if outcome.sent.body == call.request.body else "redacted"] += 1
-        for plant, way in found(call.plants, outcome.sent):
+        for plant, way in found(call.plants, outcome.sent, *outcome.before):
             self._leak(counter, Leak(operation, number, policy, *_facts(plant), way, plant.canary.bare))
 
     def _leak(self, counter: Counter[str], leak: Leak) -> None:
@@ -129,14 +138,26 @@ def _facts(plant: Plant) -> tuple[str, str, str, str, str]:
     return plant.canary.kind, plant.canary.form, plant.place, plant.encoding, plant.address
 
 
-def found(plants: Sequence[Plant], sent: Sent) -> list[tuple[Plant, str]]:
+def found(plants: Sequence[Plant], *sent: Sent) -> list[tuple[Plant, str]]:
     """The plants that can be read from what was sent, and through which decodings."""
-    path, _, query = sent.url.partition("?")
-    texts = {"body": sent.body.decode(errors="replace"), "path": path.replace("/", "\n"), "query": query}
-    texts["query"] = query.replace("&", "\n").replace("=", "\n")
-    texts["headers"] = "\n".join(x for pair in sent.headers for x in pair)
+    texts: dict[str, str] = {}
+    for number, one in enumerate(sent):
+        texts |= {(f"{name}, {number}" if number else name): text for name, text in _texts(one)}
     by_canary = {id(plant.canary): plant for plant in plants}
     return [(by_canary[id(c)], f"{text}: {way}") for c, text, way in seen([p.canary for p in plants], texts)]
+
+
+def _texts(sent: Sent) -> Iterator[tuple[str, str]]:
+    path, _, query = sent.url.partition("?")
+    yield "path", path.replace("/", "\n")
+    yield "query", query.replace("&", "\n").replace("=", "\n")
+    yield "headers", "\n".join(x for pair in sent.headers for x in pair)
+    media = dict(sent.headers).get("content-type", "")
+    if media.startswith("multipart/"):
+        for number, (where, text) in enumerate(form_texts(media, sent.body)):
+            yield f"{number} {where}", text
+    else:
+        yield "body", sent.body.decode(errors="replace")
 
 
 # --------------------------------------------------------------------------- through the pipeline
@@ -151,12 +172,15 @@ class Way(Protocol):
 class _Upstream:
     """A provider that keeps what it gets and says nothing of interest."""
 
-    def __init__(self) -> None:
-        self.egress: Egress | None = None
+    def __init__(self, root: int) -> None:
+        self.sent: list[Sent] = []
+        self._root = root
         self._chunks: list[bytes] = []
 
     def send(self, egress: Egress) -> Head:
-        self.egress, self._chunks = egress, [b"{}"]
+        body = b"".join(pieces_of(egress.body))
+        self.sent.append(Sent(egress.url[self._root :], egress.headers, body))
+        self._chunks = [b'{"id": "made_1"}' if "/uploads" in egress.url else b"{}"]
         return Head(200, (("content-type", "application/json"),))
 
     def next_chunk(self) -> bytes | None:
@@ -194,17 +218,32 @@ def in_process(rules: tuple[Mapping[str, Any], ...] | None) -> Iterator[Way]:
         root = len(destination.base_url)
 
         def way(request: Request) -> Outcome:
-            upstream = _Upstream()
+            upstream = _Upstream(root)
+            fields: tuple[FormField, ...] = ()
             try:
-                for _ in guard.run(guard.call(request, principal, destination, account), upstream):
-                    pass
+                fields = _form(guard, principal.tenant, request)
+                arrived = replace(request, body=b"", form=fields) if fields else request
+                items = list(guard.run(guard.call(arrived, principal, destination, account), upstream))
             except LLMGuardError as refusal:
-                if upstream.egress is None:
-                    return Outcome(None, refusal.code)
-            egress = upstream.egress
-            return Outcome(Sent(egress.url[root:], egress.headers, egress.body) if egress else None)
+                return _outcome(upstream.sent, refusal.code)
+            finally:
+                guard.transfers.release(fields)
+            return _outcome(upstream.sent, answer=b"".join(i for i in items if isinstance(i, bytes)))
 
         yield way
+
+
+def _form(guard: Guard, tenant: str, request: Request) -> tuple[FormField, ...]:
+    """The fields of a form, read as the data plane reads them. Raises CallRefused."""
+    if header_rules.media_type(request.headers) != FORM or not request.body:
+        return ()
+    reader = guard.transfers.reader(tenant, dict(request.headers)["content-type"])
+    reader.feed(request.body)
+    return reader.finish()
+
+
+def _outcome(sent: Sequence[Sent], code: str = "", *, answer: bytes = b"") -> Outcome:
+    return Outcome(sent[-1], "", tuple(sent[:-1]), answer) if sent else Outcome(None, code, (), answer)
 
 
 @contextmanager
@@ -225,16 +264,15 @@ def over_the_wire(rules: tuple[Mapping[str, Any], ...] | None) -> Iterator[Way]:
 
         def way(request: Request) -> Outcome:
             upstream.received.clear()
+            upstream.behave = "echo" if "/uploads" in request.path else "not_json"
             zipped = bool(request.body) and next(turns) % 2 == 0
             body = gzip.compress(request.body, 1) if zipped else request.body
             ours = [("authorization", f"Bearer {key}"), *([("content-encoding", "gzip")] if zipped else [])]
             _ask(connection, request, body, ours)
             answer = connection.getresponse()
             content = answer.read()
-            if not upstream.received:
-                return Outcome(None, _code(content))
-            (got,) = upstream.received
-            return Outcome(Sent(got.path.removeprefix("/v1"), got.headers, got.body))
+            sent = [Sent(got.path.removeprefix("/v1"), got.headers, got.body) for got in upstream.received]
+            return _outcome(sent, _code(content) if answer.status >= 300 else "", answer=content)
 
         yield way
 
@@ -265,10 +303,34 @@ def run(ways: Mapping[str, Way], operations: Sequence[Described], seed: int, num
     names = list(ways)
     for operation in operations:
         for number in numbers:
-            call = planted(operation, seed, number)
+            call = planted_form(operation, seed, number) if number >= FORMS else planted(operation, seed, number)
             policy = names[number % len(names)]
-            tally.note(operation.id, number, policy, call, ways[policy](call.request))
+            tally.note(operation.id, number, policy, call, _made(ways[policy], call))
     return tally
+
+
+def _made(way: Way, call: Planted) -> Outcome:
+    """What becomes of a call; of an upload in parts, of all its requests."""
+    if not isinstance(call, PlantedForm) or call.life is None:
+        return way(call.request)
+    life, plain = call.life, replace(call.request, query="", headers=())
+    begun = way(json_request(plain, "/uploads", life.announced))
+    upload = _id(begun)
+    if not upload:
+        return begun
+    made = {number: way(part_request(plain, life.parts[number], upload)) for number in life.order}
+    ids = [_id(made[number]) for number in range(len(life.parts))]
+    outcome = way(json_request(call.request, f"/uploads/{upload}/complete", {"part_ids": ids}))
+    ended = way(json_request(plain, f"/uploads/{upload}/cancel", {}))  # what is held goes on; all else is wiped
+    before = [s for o in (begun, *made.values(), ended) for s in (*o.before, o.sent) if s is not None]
+    return replace(outcome, before=(*outcome.before, *before))
+
+
+def _id(outcome: Outcome) -> str:
+    try:
+        return str(json.loads(outcome.answer)["id"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def named(ids: Sequence[str]) -> list[Described]:

@@ -3,7 +3,7 @@
   python benchmarks/egress/describe.py openapi.json
 
 Owns what is kept: per operation its method, path, parameters, kinds of bodies and whether it streams, and of the
-schemas those that a JSON body reaches, without their prose. The description is at https://github.com/openai/openai-openapi
+schemas those that a JSON body or a form reaches, without their prose. The description is at https://github.com/openai/openai-openapi
 under the MIT licence (``LICENSE.openapi`` beside the data). Run it on a newer description, look at what
 ``tests/egress`` says of new operations, and commit the result: neither tests nor benchmarks read anything else.
 """
@@ -27,6 +27,7 @@ _PLAIN = (
 """Keywords that are kept as they are. ``default``, ``description`` and all of ``x-…`` say nothing of what fits."""
 _HOME = "#/components/schemas/"
 JSON = "application/json"
+FORM = "multipart/form-data"
 
 
 def described(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +63,9 @@ def _operation(document: Mapping[str, Any], path: str, method: str, operation: M
         "method": method.upper(),
         "path": path.partition("?")[0],
         "parameters": [_parameter(document, p) for p in operation.get("parameters", ())],
-        "bodies": {kind: _schema(body["schema"], "") if kind == JSON else None for kind, body in content.items()},
+        "bodies": {
+            kind: _schema(body["schema"], "") if kind in (JSON, FORM) else None for kind, body in content.items()
+        },
         "streams": "text/event-stream" in answers,
     }
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from benchmarks.egress.describe import DATA, JSON
+from benchmarks.egress.describe import DATA, FORM, JSON
 
 Schema = Mapping[str, Any]
 ENDLESS = 1_000
@@ -31,7 +31,8 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One operation. ``path`` begins below ``/v1``; ``body`` is the schema of its JSON body, if it takes one."""
+    """One operation. ``path`` begins below ``/v1``; ``body`` and ``form`` are the schemas of its JSON body and its
+    form, if it takes one."""
 
     id: str
     method: str
@@ -40,6 +41,7 @@ class Described:
     media: tuple[str, ...]
     body: Schema | None
     streams: bool
+    form: Schema | None = None
 
 
 @dataclass(slots=True)
@@ -121,8 +123,9 @@ def _operations(raw: Mapping[str, Any]) -> Iterator[Described]:
     for row in raw["operations"]:
         parameters = tuple(Parameter(p["name"], p["in"], p["required"], p["schema"]) for p in row["parameters"])
         bodies = row["bodies"]
+        json_body, form = bodies.get(JSON), bodies.get(FORM)
         yield Described(
-            row["id"], row["method"], row["path"], parameters, tuple(bodies), bodies.get(JSON), row["streams"]
+            row["id"], row["method"], row["path"], parameters, tuple(bodies), json_body, row["streams"], form
         )
 
 

@@ -70,16 +70,16 @@ class Planted:
 
 def planted(operation: Described, seed: int, number: int) -> Planted:
     """A request with one to ``MOST`` canaries."""
-    gardener = _Gardener(operation, Random(f"{seed}/{operation.id}/{number}"))
+    gardener = Gardener(operation, Random(f"{seed}/{operation.id}/{number}"))
     return gardener.planted()
 
 
 def clean(operation: Described, seed: int, number: int) -> Request:
     """A request in which nothing is anybody's."""
-    return _Gardener(operation, Random(f"clean/{seed}/{operation.id}/{number}"), clean=True).planted().request
+    return Gardener(operation, Random(f"clean/{seed}/{operation.id}/{number}"), clean=True).planted().request
 
 
-class _Gardener:
+class Gardener:
     """One request under way."""
 
     def __init__(self, operation: Described, random: Random, *, clean: bool = False) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -99,13 +100,14 @@ def rehearse(
     try:
         task = job.task(reader.shape)
         seen, left = _Sum(), 0
-        with _ended(engine.run(task, _numbered(job, reader))) as finished:
+        pace = _Pace(reader, progress)
+        with _ended(engine.run(task, pace.given(_numbered(job, reader)))) as finished:
             for done in named(reader, finished):
                 seen.add(done)
                 for problem in done.problems:
                     note(problem)
                 left += len(done.data)
-                progress(reader.read, reader.mark.size)
+                pace.done()
         reader.unchanged()
         return Summary(
             form=task.form,
@@ -208,14 +210,15 @@ class _Run:
             return known
         numbered = itertools.islice(_numbered(self._job, reader, state.get("read")), self._done, None)
         self._began = self._committed = time.monotonic()
-        with _ended(self._engine.run(task, numbered)) as finished:
+        pace = _Pace(reader, self._progress)
+        with _ended(self._engine.run(task, pace.given(numbered))) as finished:
             for done in named(reader, finished):
                 self._sum.add(done)
                 for problem in done.problems:
                     self._work.note(problem)
                 self._keep(done)
                 self._done += 1
-                self._progress(reader.read, reader.mark.size)
+                pace.done()
                 if time.monotonic() - self._committed > EVERY:
                     self._commit(read=reader.prefix())
         reader.unchanged()
@@ -377,6 +380,22 @@ class _Run:
 
 
 # --------------------------------------------------------------------------- small things
+
+
+class _Pace:
+    """How far a run is: not where it reads, but where the last block that is done ended."""
+
+    def __init__(self, reader: Reader, progress: Progress) -> None:
+        self._reader, self._progress = reader, progress
+        self._ends: deque[int] = deque()
+
+    def given(self, items: Iterable[Numbered]) -> Iterator[Numbered]:
+        for item in items:
+            self._ends.append(self._reader.read)
+            yield item
+
+    def done(self) -> None:
+        self._progress(self._ends.popleft(), self._reader.mark.size)
 
 
 def _numbered(job: Job, reader: Reader, known: Prefix | None = None) -> Iterator[Numbered]:

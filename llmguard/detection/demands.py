@@ -81,8 +81,8 @@ def figures(pattern: str) -> int:
 
 
 def token(pattern: str) -> int:
-    """Bytes of ``ALPHABET`` in a row that every match of a pattern holds; 0 if that is not known. In any case, ``k`` and
-    ``s`` have forms beyond ASCII.
+    """Bytes of ``ALPHABET`` in a row that every match of a pattern holds; 0 if that is not known. Where case does not
+    matter, ``k`` and ``s`` have forms beyond ASCII.
     """
     return 0 if "(?i" in pattern or (tree := _parsed(pattern)) is None else _held(tree, _is_token).run
 

@@ -185,7 +185,7 @@ class Engine:
             return found
         return self._revealed(part, found, len(data), seen, work, depth, allowance)
 
-    def _revealed(  # noqa: PLR0913  what is known of the part by now
+    def _revealed(
         self,
         part: TextPart,
         found: tuple[Finding, ...],

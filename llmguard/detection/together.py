@@ -50,6 +50,10 @@ def fits(text: bytes) -> bool:
     return len(text) <= MOST and b"\0" not in text
 
 
+_NO_DIGITS = bytes(c for c in NO_DIGITS if c)
+_SHAPES = b"\0" + TOKENS[1:]
+
+
 class Together:
     """Looks through many texts with an automaton of ``lines``. Safe for threads."""
 
@@ -61,8 +65,10 @@ class Together:
     def scan(self, texts: Sequence[bytes]) -> dict[int, Runs]:
         """By number of the text what ``Automaton.scan`` tells of it, for those with hits. Each text ``fits``."""
         every = range(len(texts))
-        figures = [i for i in every if len(texts[i].translate(None, NO_DIGITS)) >= DIGITS]
-        tokens = [(i, told) for i in every if _TOKEN in (told := texts[i].translate(TOKENS))]
+        whole = b"\0".join(texts)
+        digits = whole.translate(None, _NO_DIGITS).split(b"\0")
+        figures = [i for i, told in enumerate(digits) if len(told) >= DIGITS]
+        tokens = [(i, told) for i, told in enumerate(whole.translate(_SHAPES).split(b"\0")) if _TOKEN in told]
         hits = self._hits(texts, every, Demand.NOTHING)
         hits += self._hits(texts, figures, Demand.FIGURES)
         hits += self._hits(texts, [i for i, _ in tokens], Demand.LENGTH)

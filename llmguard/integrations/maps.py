@@ -23,6 +23,7 @@ from llmguard.errors import ConfigError, UnscannableRequest
 from llmguard.sifting import Block, Cleaned, Recipe, Sifter
 
 T = TypeVar("T")
+_RETYPED = "a number says something that only a text can stand for: make it text, or use the style surrogate"
 
 STYLES = ("surrogate", "mask", "hash", "drop")
 """One-way styles. Placeholders come back only where somebody keeps them, which a function of a value does not."""
@@ -87,20 +88,22 @@ class Cleaner:
     def series(self, series: Any) -> Any:
         """One column, its name a label: ``DataFrame.apply(clean.series)``, ``pl.col(…).map_batches(clean.series)``."""
         name = str(series.name or "text")
-        values = self._rows([{name: value} for value in series])
-        return _series(series, [row[name] for row in values])
+        old = list(series)
+        rows = self._rows([{name: value} for value in old])
+        return _series(series, old, [row[name] for row in rows])
 
     def frame(self, frame: Any) -> Any:
         """A frame, row by row: ``frame.pipe(clean.frame)``, ``LazyFrame.map_batches(clean.frame)``."""
         wanted = self._wanted(frame.columns)
         if len(set(wanted)) < len(wanted):
             raise ConfigError("two columns have one name")
-        new = self.batch({name: list(frame[name]) for name in wanted})
+        old = {name: list(frame[name]) for name in wanted}
+        columns = {name: _series(frame[name], old[name], new) for name, new in self.batch(old).items()}
         if hasattr(frame, "with_columns"):
-            return frame.with_columns(_series(frame[name], values) for name, values in new.items())
+            return frame.with_columns(columns.values())
         cleaned = frame.copy(deep=False)
-        for name, values in new.items():
-            cleaned[name] = _series(frame[name], values)
+        for name, column in columns.items():
+            cleaned[name] = column
         return cleaned
 
     def finds(self, record: Any) -> bool:
@@ -122,7 +125,7 @@ class Cleaner:
 
     def _row(self, row: dict[str, Any]) -> dict[str, Any]:
         new: dict[str, Any] = self._clean(row, "the row", list(row))
-        return _renewed(row, new)
+        return _same(row, new)
 
     def _rows(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Rows at once, as the lines of a file: many times as fast as one by one, with the same result."""
@@ -193,24 +196,28 @@ def _plain(value: Any, what: str) -> Any:
 
 
 def _back(value: Any, new: Any) -> Any:
-    """A value with the texts of ``new``, which has its structure. What did not change is what came."""
-    if isinstance(new, str):
-        return value if value == new else new
+    """A value as ``new``, which has its structure, says it. What did not change is what came."""
     if isinstance(new, dict):
-        return {
-            k if str(k) == key else key: _back(v, n)
-            for (k, v), (key, n) in zip(value.items(), new.items(), strict=True)
-        }
+        pairs = zip(value.items(), new.items(), strict=True)
+        return {k if str(k) == key else key: _back(v, n) for (k, v), (key, n) in pairs}
     if isinstance(new, list):
         return [_back(v, n) for v, n in zip(value, new, strict=True)]
-    return value
+    plain = _plain(value, "the value")
+    if type(plain) is not type(new) and new is not None:
+        raise UnscannableRequest(_RETYPED)
+    return value if plain == new else new
 
 
 def _renewed(row: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    _same(row, new)
+    return {name: _back(value, new[str(name)]) for name, value in row.items()}
+
+
+def _same(row: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """Raises UnscannableRequest where a column would have another name."""
     if list(new) != [str(name) for name in row]:
         raise UnscannableRequest("the name of a column holds something that is not to leave: rename it")
-    return {name: _back(value, new[str(name)]) for name, value in row.items()}
+    return new
 
 
 def _place(cleaned: Cleaned, names: Sequence[str]) -> str:
@@ -234,14 +241,15 @@ def _filled(row: Any, new: Mapping[str, Any]) -> Any:
     return filled
 
 
-def _series(series: Any, values: list[Any]) -> Any:
-    """A Series like the one that came, with these values."""
-    changed = any(new is not old for new, old in zip(values, series, strict=True))
-    if not changed:
+def _series(series: Any, old: Sequence[Any], new: Sequence[Any]) -> Any:
+    """A Series like the one whose values were ``old``, with ``new`` ones."""
+    if all(a is b for a, b in zip(old, new, strict=True)):
         return series
-    if hasattr(series, "index"):
-        return type(series)(values, index=series.index, name=series.name, dtype=series.dtype)
-    return type(series)(series.name, values, dtype=series.dtype)
+    if not hasattr(series, "index"):
+        return type(series)(series.name, new, dtype=series.dtype)
+    if hasattr(series, "cat"):  # a value that is no category yet would become nothing
+        return type(series)(new, index=series.index, name=series.name).astype("category")
+    return type(series)(new, index=series.index, name=series.name, dtype=series.dtype)
 
 
 __all__ = ["Cleaner", "cleaner"]

@@ -250,6 +250,9 @@ def _envelope(call: Call) -> Iterator[TextPart]:
             yield _outside(value, f"header:{name}", "header", name)
         if not slots.plain_header_name(name):
             yield _outside(name, "header", "header")
+    for number, f in enumerate(call.body.fields):
+        if f.media_type and not slots.plain_header("content-type", f.media_type):
+            yield _outside(f.media_type, f"field:{number}", "header", "content-type")
 
 
 def _query(query: str) -> Iterator[TextPart]:
@@ -316,7 +319,8 @@ class _Walk:
         self._chain, self._next, self._lists, self._numbers = outer
 
     def line(self, document: Document, shape: Shape) -> None:
-        """A line of a file. The body of a call keeps the addresses that it has in a call: its limits are found by them."""
+        """A line of a file. The body of a call keeps the addresses that it has in a call: its limits are found by them.
+        """
         self.ways.documents[()] = document
         self._own = shape.operation is None
         value = document.value
@@ -351,8 +355,6 @@ class _Walk:
                 self._number(value, address, key, origin, NUMBERS - number if free and self._own else None)
 
     def _object(self, value: dict[str, Any], address: str, parent: str, origin: Origin, free: bool) -> None:
-        if not free and len(value) == 2 and parent in _ITEMS and self._message(value, address, origin):
-            return
         if not free:
             origin = _item_origin(value, parent, origin)
             parent = self._kind(value, parent)
@@ -396,8 +398,11 @@ class _Walk:
         self._lists = number + 1
         if value and not free and key in ("input", "prompt") and type(value[0]) is Number:
             self._tokens(value, address, number, origin)
+        plain = not free and key in _ITEMS
         for i, child in enumerate(value):
-            self._value(child, f"{address}/{i}", key, parent, origin, free)
+            at = f"{address}/{i}"
+            if not (plain and type(child) is dict and len(child) == 2 and self._message(child, at, origin)):
+                self._value(child, at, key, parent, origin, free)
 
     def _tokens(self, ids: list[Any], address: str, number: int, origin: Origin) -> None:
         """Ids of a model that nobody knows are looked at in every plausible way, and count as not looked into."""

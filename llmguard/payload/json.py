@@ -63,8 +63,8 @@ class Document:
         """The received bytes with the k-th strings (keys count) replaced, everything else as it came.
 
         ``lists`` replaces the k-th lists, which hold numbers only, by the JSON text of another such list; ``numbers``
-        the k-th numbers, by whole numbers where the new text is one, else by strings. Raises UnscannableRequest if two keys of one object become equal, GuardUnavailable if the result does not
-        say what it should.
+        the k-th numbers, by whole numbers where the new text is one, else by strings. Raises UnscannableRequest if two
+        keys of one object become equal, GuardUnavailable if the result does not say what it should.
         """
         if not replacements and not lists and not numbers:
             return self.raw

@@ -16,14 +16,18 @@ from typing import Any, Protocol
 
 import multipart
 
-from llmguard.errors import UnscannableRequest
+from llmguard.errors import RequestTooLarge, UnscannableRequest
 from llmguard.model import Content, Egress, FormField, Payload, digest_of, pieces_of
 
 MAX_FIELDS = 256
 MAX_FIELD = 1024 * 1024
 """Bytes of a field that is no file."""
+MAX_TEXT = 32 * MAX_FIELD
+"""Bytes of all of them together."""
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")
 _MEDIA = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(?:; ?[\w-]{1,32}=(?:[\w.+-]{1,64}|\"[\w.+ -]{1,64}\"))*", re.ASCII)
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,40})(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
+_PLAIN = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
 _BAD = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -56,8 +60,13 @@ class Reader:
         self._segment: Any = None
         self._writer: Writer | None = None
         self._text = bytearray()
+        self._room = MAX_TEXT
+        self._ending = b""
 
     def feed(self, data: bytes) -> None:
+        data = self._ending + data
+        self._ending = data[len(data.rstrip(b"\r\n")) :][-2:]  # what ends the form may arrive after the form
+        data = data[: len(data) - len(self._ending)]
         if not data:
             return
         try:
@@ -85,6 +94,9 @@ class Reader:
             self._writer.write(bytes(event))
         else:
             self._text += event
+            self._room -= len(event)
+            if self._room < 0:
+                raise RequestTooLarge("the fields of the form that are no files are longer than 32 MB together")
             if len(self._text) > MAX_FIELD:
                 raise UnscannableRequest("a field of the form that is no file is longer than 1 MB; send it as a file")
 
@@ -108,6 +120,11 @@ class Reader:
         return tuple(self._fields)
 
 
+def is_media_type(text: str) -> bool:
+    """Whether a text can stand as the content type of a part."""
+    return _MEDIA.fullmatch(text) is not None
+
+
 def _checked(segment: Any) -> Any:
     """Raises UnscannableRequest for a part that says more, or less, than a form's part says."""
     names = [name for name, _ in segment.headerlist]
@@ -118,7 +135,9 @@ def _checked(segment: Any) -> Any:
     if set(names) - known or encoding not in ("binary", "8bit", "7bit"):
         raise UnscannableRequest("a part of the multipart body has headers that a form does not have")
     media = segment.header("Content-Type")
-    if media and not _MEDIA.fullmatch(media):
+    if segment.name == "_charset_" or (segment.filename is None and (segment.charset or "utf-8").lower() not in _PLAIN):
+        raise UnscannableRequest("the fields of a form that are no files are UTF-8")
+    if media and not is_media_type(media):
         raise UnscannableRequest("a part of the multipart body has a content type that is none")
     if (
         _BAD.search(segment.name + (segment.filename or ""))
@@ -140,7 +159,19 @@ def document(fields: Sequence[FormField]) -> bytes:
     values: dict[str, list[Any]] = {}
     for f in fields:
         values.setdefault(_key(f.name), []).append({"filename": f.filename or ""} if f.is_file else _text(f))
-    return json.dumps({k: v[0] if len(v) == 1 else v for k, v in values.items()}, ensure_ascii=False).encode()
+    pairs = (f"{json.dumps(k, ensure_ascii=False)}:{_list(v) if len(v) > 1 else _one(v[0])}" for k, v in values.items())
+    return ("{" + ",".join(pairs) + "}").encode()
+
+
+def _list(values: Sequence[Any]) -> str:
+    return "[" + ",".join(map(_one, values)) + "]"
+
+
+def _one(value: Any) -> str:
+    """As JSON: what a provider may read as a number with a sign, a point or an exponent is one, and looked at so."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value) and not value.isdecimal():
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _key(name: str) -> str:
@@ -151,14 +182,18 @@ def _key(name: str) -> str:
 def _text(f: FormField) -> str:
     assert isinstance(f.content, bytes)  # noqa: S101  what is spooled is a file
     try:
-        return f.content.decode()
+        text = f.content.decode()
     except UnicodeDecodeError:
         raise UnscannableRequest("a field of the form is not UTF-8; send it as a file") from None
+    if "\0" in text:  # what is UTF-16 to somebody else
+        raise UnscannableRequest("a field of the form holds NUL; send it as a file")
+    return text
 
 
 def rewritten(fields: Sequence[FormField], edited: bytes) -> tuple[FormField, ...]:
     """The fields as an edited document has them; their files are the same."""
-    left = {k: list(v) if isinstance(v, list) else [v] for k, v in json.loads(edited).items()}
+    edited_values = json.loads(edited, parse_float=str, parse_int=str).items()
+    left = {k: list(v) if isinstance(v, list) else [v] for k, v in edited_values}
     names = iter(left)
     renamed: dict[str, str] = {}
     for f in fields:
@@ -177,9 +212,13 @@ def rewritten(fields: Sequence[FormField], edited: bytes) -> tuple[FormField, ..
 
 
 def value(fields: Sequence[FormField], name: str) -> str:
-    """A plain field, "" if there is none or several."""
-    found = [f for f in fields if f.name == name and not f.is_file]
-    return _text(found[0]) if len(found) == 1 else ""
+    """A plain field, "" if there is none. Raises UnscannableRequest for several, of which a provider may read another
+    one than we do, and for one that is a file or a list.
+    """
+    found = [f for f in fields if _key(f.name) == name]
+    if len(found) > 1 or any(f.is_file or f.name != name for f in found):
+        raise UnscannableRequest(f"the field {name} of the form is sent once, as plain text")
+    return _text(found[0]) if found else ""
 
 
 # --------------------------------------------------------------------------- as it leaves

@@ -62,18 +62,19 @@ def sent_in_parts(egress: Egress) -> Generator[Effect, Any, Egress | Answer]:
     begun = yield from _answered(_json(egress, egress.url, told))
     if isinstance(begun, Answer):
         return begun
-    url = f"{egress.url}/{_id(begun)}"
+    path, mark, query = egress.url.partition("?")
+    url, rest = f"{path}/{_id(begun)}", mark + query
     ids = []
     for at in range(0, len(file.content), PART):
         piece = Slice(file.content, at, min(PART, len(file.content) - at))
         part = multipart.Form(form.boundary, (FormField("data", piece, "part", "application/octet-stream"),))
         headers = header_rules.typed(egress.headers, part.media_type)
-        sent = yield from _answered(replace(egress, url=f"{url}/parts", headers=headers, body=part))
+        sent = yield from _answered(replace(egress, url=f"{url}/parts{rest}", headers=headers, body=part))
         if isinstance(sent, Answer):
             return sent
         ids.append(_id(sent))
     md5 = multipart.md5_of(file.content)
-    return _json(egress, f"{url}/complete", {"part_ids": ids, "md5": md5})
+    return _json(egress, f"{url}/complete{rest}", {"part_ids": ids, "md5": md5})
 
 
 def _json(egress: Egress, url: str, value: Any) -> Egress:

@@ -1,6 +1,7 @@
 """Sifting: the one way in which files are cleaned. Blocks of a file in; the bytes that may leave and a tally out.
 
-``blocks`` cuts a file where records end, a ``Sifter`` cleans them one by one, a ``Recipe`` makes one in another process.
+``blocks`` cuts a file where records end, a ``Sifter`` cleans them one by one, a ``Recipe`` makes one in another
+process.
 """
 
 from __future__ import annotations

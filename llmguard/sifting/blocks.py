@@ -1,8 +1,8 @@
 """Blocks: a file as pieces that are sifted apart from each other. Every cut is where the next record begins.
 
-Owns where records end: lines of JSONL, rows of CSV with quoted line ends, passages of text. Never does: decode, parse or
-change a byte; the blocks' data put together is the file. Invariant: a record is never cut, whatever the size of blocks
-and of the chunks that come in; a passage of text begins and ends at the same places whatever these sizes are.
+Owns where records end: lines of JSONL, rows of CSV with quoted line ends, passages of text. Never does: decode, parse
+or change a byte; the blocks' data put together is the file. Invariant: a record is never cut, whatever the size of
+blocks and of the chunks that come in; a passage of text begins and ends at the same places whatever these sizes are.
 """
 
 from __future__ import annotations

@@ -19,16 +19,14 @@ ARMOUR = 64 * 1024
 _BLANK = re.compile(rb"\n[ \t\r]*\n")
 _BEGIN = re.compile(rb"-----BEGIN [A-Z0-9 ]{1,64}-----")
 _END = re.compile(rb"-----END [A-Z0-9 ]{1,64}-----")
-AHEAD = MOST + ARMOUR
-"""Bytes that have to be there before it is known where a passage ends, unless the file ends."""
 
 
 def ends(data: bytes | bytearray, *, final: bool) -> Iterator[int]:
-    """Where the passages of a text that starts with one end. Without ``final`` only those that more text cannot move."""
+    """Where the passages of a text end. Without ``final`` only the ends that more text cannot move."""
     start, size = 0, len(data)
     while start < size:
         end = _end(data, start)
-        if end is None or (end == size and not final) or (not final and size - start < AHEAD):
+        if end is None or (not final and size - end < ARMOUR):
             if final:
                 yield size
             return

@@ -337,7 +337,7 @@ def _tree(value: Any, depth: int) -> Any:
 
 def _is_number(value: Any) -> bool:
     """Whether it is a number of JSON: finite, and neither true nor false."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and isfinite(value))
 
 
 class _Editor:

@@ -1,8 +1,8 @@
 """Rows: CSV as it stands in a file. Quoted line ends, and cells that are rewritten without touching their neighbours.
 
-Owns where rows and cells end, and how a new cell is quoted. Kept simple: the delimiter is the one of ``DELIMITERS`` that
-stands most often in the first row, quotes are ``"`` and doubled inside. Invariant: the cells and what stands between
-them, put together, are the row.
+Owns where rows and cells end, and how a new cell is quoted. Kept simple: the delimiter is the one of ``DELIMITERS``
+that stands most often in the first row, quotes are ``"`` and doubled inside. Invariant: the cells and what stands
+between them, put together, are the row.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ DELIMITERS = (b",", b";", b"\t", b"|")
 BOM = b"\xef\xbb\xbf"
 _FIRST = re.compile(rb'(?:"[^"]*+(?:""[^"]*+)*+"|[^"\r\n])*+"?[^\r\n]*+(?:\r\n|\n|\r|\Z)')
 _QUOTED = re.compile(rb'"[^"]*+(?:""[^"]*+)*+"')
+_CELL = rb'(?:"[^"]*+(?:""[^"]*+)*+(?:"[^%b\r\n]*+|\Z)|[^%b\r\n]*+)'
+"""A quote that nobody closes goes on to the end."""
 _NAME = re.compile(r"[^\W\d][\w .:/()#%-]{0,63}")
 
 
@@ -34,14 +36,14 @@ def delimiter(head: bytes) -> bytes:
 @lru_cache(maxsize=8)
 def _row(by: bytes) -> re.Pattern[bytes]:
     d = re.escape(by)
-    cell = rb'(?:"[^"]*+(?:""[^"]*+)*+"[^%b\r\n]*+|[^%b\r\n]*+)' % (d, d)
+    cell = _CELL % (d, d)
     return re.compile(rb"%b(?:%b%b)*+(?:\r\n|\n|\r)?" % (cell, d, cell))
 
 
 @lru_cache(maxsize=8)
 def _cell(by: bytes) -> re.Pattern[bytes]:
     d = re.escape(by)
-    return re.compile(rb'"[^"]*+(?:""[^"]*+)*+"[^%b\r\n]*+|[^%b\r\n]*+' % (d, d))
+    return re.compile(_CELL % (d, d))
 
 
 def ends(data: bytes | bytearray, head: bytes) -> Iterator[int]:

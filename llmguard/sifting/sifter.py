@@ -206,7 +206,11 @@ class _Work:
             tally.unscanned |= {"names"}
         if excepted:
             tally.excepted.update(excepted)
-        parts, data, shown = self._leaving(record, findings)
+        parts, data, shown = (
+            self._leaving(record, findings)
+            if sifter._decisions or any(findings)
+            else (record.parts, record.raw, record.raw)
+        )
         self._out.append(data)
         if sifter._watch is not None:
             sifter._watch(record.number, parts, findings, shown)

@@ -8,13 +8,14 @@ times of ``found`` add up to all findings.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from llmguard.facts import MAX_KEPT, Found
 
 Key = tuple[Any, ...]
 """Kind of a finding: the first fields of a Found, up to ``redactable``."""
+_found: Callable[..., Found] = Found
 _KEPT = MAX_KEPT // 2
 """Different values of which the identity is kept: those with the least digests, so that all agree which."""
 
@@ -116,9 +117,9 @@ class Tally:
         for key in sorted(self._values, key=_order)[:room]:
             identity, kind, person = key
             record, times = self._values[key]
-            rows.append(Found(*kind, identity, record, record, person, times))
+            rows.append(_found(*kind, identity, record, record, person, times))
             rest[kind] -= times
-        rows += [Found(*kind, times=times) for kind, times in sorted(rest.items(), key=repr) if times]
+        rows += [_found(*kind, "", 0, 0, "", times) for kind, times in sorted(rest.items(), key=repr) if times]
         return tuple(rows[:MAX_KEPT])
 
     def __repr__(self) -> str:

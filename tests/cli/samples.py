@@ -57,7 +57,8 @@ def answered(number: int = 1, *, body: bytes = BODY, text: str = "", **more: Any
                    "account": egress.account, "headers": [list(pair) for pair in egress.headers], "bytes": len(body),
                    "body": {"encoding": "utf-8", "text": body.decode(), "offset": 0, "bytes": len(body),
                             "total": len(body)}},
-        "may": {"vote": True, "break_glass": False, "cancel": False, "revoke": True, "revise": False, "grant": True},
+        "may": {"vote": True, "break_glass": False, "cancel": False, "revoke": True, "revise": False, "grant": True,
+                "records": False},
         "proposal": None,
     }  # fmt: skip
     return {**base, **more}

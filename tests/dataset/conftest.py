@@ -34,8 +34,8 @@ class Here:
 
 
 @pytest.fixture(scope="session")
-def scanner(tmp_path_factory: pytest.TempPathFactory) -> Scanner:
-    return Scanner(Engine(catalogue.load(), cache=tmp_path_factory.mktemp("cache")))
+def scanner(compiled_detectors: Path) -> Scanner:
+    return Scanner(Engine(catalogue.load(), cache=compiled_detectors / "llmguard"))
 
 
 @pytest.fixture

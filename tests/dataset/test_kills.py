@@ -9,8 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from llmguard.config import load
+from llmguard.dataset.job import Job
+from llmguard.dataset.run import sanitize
 
 MAIL = "jane.doe@mail-of-many.net"
 LINES = "".join(json.dumps({"prompt": f"{i}: mail {MAIL}" if i % 3 else f"{i}: hello"}) + "\n" for i in range(4000))
@@ -23,11 +28,12 @@ from llmguard.dataset.engine import LocalEngine
 from llmguard.dataset.job import Job
 from llmguard.errors import LLMGuardError
 run.EVERY = 0.0
-source, output, room = sys.argv[1:]
+source, output, room, workers = sys.argv[1:]
 if int(room):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), resource.RLIM_INFINITY))
 try:
-    summary = run.sanitize(Job(load(), Path(source), Path(output), names=False, size=2000), LocalEngine(2), print)
+    job = Job(load(), Path(source), Path(output), names=False, size=2000)
+    summary = run.sanitize(job, LocalEngine(int(workers)), print)
 except LLMGuardError as e:
     sys.exit(e.message)
 print("resumed", summary.resumed)
@@ -46,8 +52,8 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def start(source: Path, output: Path, room: int = 0) -> subprocess.Popen[str]:
-    arguments = [sys.executable, "-c", CHILD, str(source), str(output), str(room)]
+def start(source: Path, output: Path, room: int = 0, workers: int = 1) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-c", CHILD, str(source), str(output), str(room), str(workers)]
     return subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -72,10 +78,10 @@ def workers(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def whole(tmp_path: Path, source: Path) -> bytes:
+def whole(tmp_path: Path, source: Path, here: Any) -> bytes:
     """What an undisturbed run gives."""
     output = tmp_path / "whole.jsonl"
-    ended(start(source, output))
+    sanitize(Job(load(), source, output, names=False, size=2000), here, lambda _: None)
     return output.read_bytes()
 
 
@@ -88,7 +94,7 @@ def test_killed_runs_go_on_and_killed_workers_are_replaced(tmp_path: Path, sourc
         kill(child.pid, signal.SIGKILL)
         child.communicate()
         assert not output.exists()
-    child = start(source, output)
+    child = start(source, output, workers=2)
     under_way(output, child)
     for worker in workers(child.pid)[:1]:
         os.kill(worker, signal.SIGKILL)

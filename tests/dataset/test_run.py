@@ -325,3 +325,12 @@ def test_placeholders_come_back(cleaned: Cleaned, job: Callable[..., Job]) -> No
     data, _ = cleaned(LINES, style="placeholder")
     with Guard(job("").settings, names=False) as guard:
         assert guard.restore(data.decode(), urls=True) == LINES
+
+
+def test_progress_is_what_is_done_not_what_is_read(job: Callable[..., Job], here: Any) -> None:
+    one, told = job(LINES, size=100), []
+    sanitize(one, here, lambda _: None, lambda done, total: told.append((done, total)))
+    size = len(LINES.encode())
+    assert len(told) > 10
+    assert told == sorted(told)
+    assert told[-1] == (size, size)

@@ -75,6 +75,19 @@ def test_frames_of_pandas_become_what_sanitize_writes(clean: Cleaner, rows: list
     assert list(frame.apply(clean.finds, axis=1)) == [True, False, True]
 
 
+def test_types_and_indices_of_a_frame_are_kept(clean: Cleaner, rows: list[Row], cleaned: Sanitized) -> None:
+    pd = tool("pandas")
+    frame = pd.DataFrame(rows, index=["x", "y", "z"])
+    frame["kind"] = frame["email"].astype("category")
+    frame["at"] = pd.to_datetime(["2026-01-01", None, "2026-01-03"])
+    frame[7] = pd.array([1, None, 3], dtype="Int16")
+    new = frame.pipe(clean.frame)
+    assert list(new.dtypes)[:4] == [*list(frame.dtypes)[:3], "category"]
+    pd.testing.assert_frame_equal(new[["id", "at", 7]], frame[["id", "at", 7]])
+    assert list(new["kind"]) == list(new["email"]), "no value of a category became nothing"
+    assert list(new.index) == ["x", "y", "z"]
+
+
 def test_only_the_named_columns_of_a_frame_are_cleaned(here: Settings, rows: list[Row], cleaned: Sanitized) -> None:
     pd = tool("pandas")
     frame = pd.DataFrame(rows)
@@ -132,11 +145,25 @@ def test_what_is_no_text_stays_and_what_cannot_be_read_is_refused(clean: Cleaner
         clean.row({"picture": b"\x89PNG"})
 
 
-def test_number_that_says_something_is_refused_with_its_column_and_without_itself(clean: Cleaner) -> None:
+def test_number_that_says_something_becomes_another_number(clean: Cleaner, cleaned: Sanitized) -> None:
+    card = int(Fakes(33).card().replace(" ", "").replace("-", ""))
+    batch = {"id": [1, 2], "card": [card, 7], "more": [{"cards": [card]}, None]}
+    [first, second] = cleaned([dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)])
+    assert first["card"] != card
+    assert clean.batch(batch) == {name: [first[name], second[name]] for name in batch}
+    assert clean.row({"card": card, "id": 1}) == {"card": first["card"], "id": 1}
+    pd = tool("pandas")
+    frame = pd.DataFrame({"card": [card, 7]}).pipe(clean.frame)
+    assert (frame["card"].dtype, frame["card"][0]) == ("int64", first["card"])
+
+
+@pytest.mark.parametrize("way", ["batch", "row"])
+def test_number_that_no_number_can_stand_for_is_refused_without_itself(here: Settings, way: str) -> None:
     card = Fakes(33).card().replace(" ", "").replace("-", "")
+    clean = cleaner(style="mask", settings=here)
     with pytest.raises(UnscannableRequest) as refused:
-        clean.batch({"id": [1], "card": [int(card)]})
-    assert "'card'" in refused.value.message
+        clean.batch({"id": [1], "card": [int(card)]}) if way == "batch" else clean.row({"card": int(card)})
+    assert "number" in refused.value.message or "'card'" in refused.value.message
     assert card not in refused.value.message
 
 

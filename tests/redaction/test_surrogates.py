@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import re
 from datetime import date
 from functools import partial
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -223,3 +225,12 @@ def test_draws_follow_from_the_seed_and_are_spread() -> None:
     assert all(60 < drawn.count(n) < 140 for n in range(10))
     assert Draw(b"other").digits(20) != Draw(b"seed").digits(20)
     assert json.dumps(Draw(b"seed").shaped("aB3-é中")) != json.dumps("aB3-é中")
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_of_a_value_in_disguise_nothing_is_left(type_: str) -> None:
+    for told in ("Tel. +33-691-803739 (mobile).", "born 1985-04-12 in Paris", "at 52.520 N, 13.404 E", "Jane Roe"):
+        for hidden in (base64.b64encode(told.encode()).decode(), told.encode().hex(), quote(told, safe="")):
+            new = surrogates().of(type_, category(type_), hidden)
+            runs = re.findall(r"[A-Za-z0-9]{6,}", new or "")
+            assert not [run for run in runs if any(run[i : i + 6] in hidden for i in range(len(run) - 5))]

@@ -29,10 +29,10 @@ def chat(*texts: str, **more: Any) -> bytes:
     return json.dumps({"messages": messages, **more}, ensure_ascii=False).encode() + b"\n"
 
 
-def sift(data: bytes, layout: Any = "jsonl", size: int = 1 << 20, **options: Any) -> Sifted:
+def sift(data: bytes, layout: Any = "jsonl", size: int = 1 << 20, *, chunk: int = 1000, **options: Any) -> Sifted:
     """A whole file, block by block, as one answer."""
     sifter = Sifter(SCANNER, VAULT, "default", layout=layout, **options)
-    done = [sifter.block(b) for b in blocks(chunked(data, 1000), layout, size)]
+    done = [sifter.block(b) for b in blocks(chunked(data, chunk), layout, size)]
     problems = tuple(p for s in done for p in s.problems)
     entries = {e.placeholder: e for s in done for e in s.entries}
     tally = sum((s.tally for s in done), Tally())

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmguard.model import TextPart
 from llmguard.redaction import Restorer
-from tests.sifting.kit import CARD, EMAIL, PHONE, SCANNER, VALUES, VAULT, Problem, chat, sift, surrogate
+from tests.sifting.kit import CARD, EMAIL, PHONE, SCANNER, VALUES, Problem, chat, sift, surrogate
 
 CLEAN = chat("What is the capital of France?", "Paris, of course.")
 
@@ -39,7 +40,7 @@ def test_values_of_a_line_are_replaced_and_all_else_stays() -> None:
         (b'{"a": 1} {"b": 2}', "not one JSON document"),
         (b'{"a": 1},{"b": 2}', "not one JSON document"),
         (b'{"a": [1', "not whole JSON"),
-        (b'2]}', "not one JSON document"),
+        (b"2]}", "not one JSON document"),
         (b'{"a": NaN}', "NaN"),
         (b'{"a": "\\ud800"}', "surrogate"),
         (b"[" * 200 + b"]" * 200, "deeper"),
@@ -79,9 +80,9 @@ def test_an_empty_file_stays_empty() -> None:
     assert sift(b"").data == b""
 
 
-def test_a_line_of_fifty_megabytes_is_cleaned() -> None:
-    done = sift(chat("so it goes on and on " * 2_500_000 + EMAIL), size=1 << 20)
-    assert len(done.data) > 50_000_000
+def test_a_line_that_is_larger_than_a_block_is_cleaned() -> None:
+    done = sift(chat("so it goes on and on " * 300_000 + EMAIL), size=1 << 20)
+    assert len(done.data) > 6_000_000
     assert EMAIL.encode() not in done.data
 
 
@@ -115,12 +116,16 @@ def test_what_stands_where_nothing_can_be_replaced_does_not_leave_unless_somebod
     assert [f.redactable for f in left.tally.found()] == [False]
 
 
-@pytest.mark.parametrize("number", ["4155550123", "4111111111111111"])
-def test_numbers_of_a_plain_line_are_replaced(number: str) -> None:
-    done = sift(b'{"phone": %s, "n": 12, "card": %s}\n' % (number.encode(), number.encode()), style=surrogate)
+@pytest.mark.parametrize(("key", "number"), [("phone", "4155550123"), ("card", "4111111111111111")])
+def test_numbers_of_a_plain_line_are_replaced_by_numbers(key: str, number: str) -> None:
+    line = b'{"%s": %s, "n": [12, {"t": 1e5}], "text": "so"}\n' % (key.encode(), number.encode())
+    done = sift(line, style=surrogate)
+    after = json.loads(done.data)
     assert not done.problems
     assert number.encode() not in done.data
-    assert json.loads(done.data)["n"] == 12
+    assert type(after[key]) is int
+    assert (after["n"], after["text"]) == ([12, {"t": 1e5}], "so")
+    assert json.loads(sift(line).data)[key].startswith("[")
 
 
 def test_findings_drop_a_record_where_that_is_asked_and_people_decide_otherwise() -> None:
@@ -140,7 +145,9 @@ def test_placeholders_of_a_file_come_back_as_the_file() -> None:
     done = sift(data)
     restorer = Restorer(done.entries)
     restored = [
-        json.loads(line, object_hook=lambda d: {k: restorer.text(v, None) if isinstance(v, str) else v for k, v in d.items()})
+        json.loads(
+            line, object_hook=lambda d: {k: restorer.text(v, None) if isinstance(v, str) else v for k, v in d.items()}
+        )
         for line in done.data.splitlines()
     ]
     assert restored == [json.loads(line) for line in data.splitlines()]
@@ -157,12 +164,14 @@ def test_the_watch_is_told_of_every_record() -> None:
 
 
 TEXTS = st.lists(
-    st.sampled_from((*VALUES, "so ", "it was.", "Then ", "\n", "é", "日本", "x" * 300, '"', "\\", "password: hunter22Kx ")),
+    st.sampled_from(
+        (*VALUES, "so ", "it was.", "Then ", "\n", "é", "日本", "x" * 300, '"', "\\", "password: hunter22Kx ")
+    ),
     max_size=12,
 ).map("".join)
 LINES = st.one_of(
     st.builds(lambda texts: chat(*texts), st.lists(TEXTS, max_size=4)),
-    st.sampled_from([b"\n", b"  \r\n", b'{"a":1,"a":2}\n', b"\xff\n", b'[1\n', b"1,2\n", b'"jane"\n']),
+    st.sampled_from([b"\n", b"  \r\n", b'{"a":1,"a":2}\n', b"\xff\n", b"[1\n", b"1,2\n", b'"jane"\n']),
     st.dictionaries(TEXTS, TEXTS, max_size=3).map(lambda d: json.dumps(d).encode() + b"\r\n"),
 )
 
@@ -171,7 +180,7 @@ LINES = st.one_of(
 @given(st.lists(LINES, max_size=12), st.integers(1, 3000), st.booleans())
 def test_any_size_of_blocks_gives_the_same_bytes_and_counts(lines: list[bytes], size: int, drop: bool) -> None:
     data = b"".join(lines)
-    whole, parts = sift(data, drop=drop), sift(data, size=size, drop=drop)
+    whole, parts = sift(data, drop=drop), sift(data, size=size, drop=drop, chunk=1 + size % 97)
     assert whole.data == parts.data
     assert whole.problems == parts.problems
     assert whole.tally == parts.tally
@@ -180,21 +189,19 @@ def test_any_size_of_blocks_gives_the_same_bytes_and_counts(lines: list[bytes], 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(TEXTS, min_size=1, max_size=5))
-def test_no_value_is_left_and_lines_without_findings_stay(texts: list[str]) -> None:
-    lines = [chat(text) for text in texts]
-    done = sift(b"".join(lines), style=surrogate)
+def test_a_line_changes_if_and_only_if_something_is_found_in_it(texts: list[str]) -> None:
+    done = sift(b"".join(chat(text) for text in texts), style=surrogate)
     after = done.data.splitlines(keepends=True)
-    for text, before, line in zip(texts, lines, after, strict=True):
-        if not SCANNER.scan(tuple())[:0] and line == before:
-            assert not any(f" {v} " in f" {text} " for v in VALUES)
-    assert VAULT is not None
+    for text, line in zip(texts, after, strict=True):
+        (found,) = SCANNER.scan((TextPart(text, "text"),))
+        assert (line == chat(text)) is not bool(found)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(TEXTS, max_size=8))
 def test_many_records_are_scanned_as_each_alone(texts: list[str]) -> None:
-    from llmguard.model import TextPart
-
-    records = [(TextPart(a, "/a", label="note"), TextPart(b, "/b")) for a, b in zip(texts, reversed(texts), strict=True)]
+    records = [
+        (TextPart(a, "/a", label="note"), TextPart(b, "/b")) for a, b in zip(texts, reversed(texts), strict=True)
+    ]
     engine = SCANNER.engine
     assert engine.records(records) == [engine.scan(parts) for parts in records]

@@ -17,6 +17,8 @@ from llmguard.model import Finding, TextPart
 EDGE = 128
 """Characters of a part beside a seam that are read."""
 _GAP = "\n\n"
+_WORD = 18
+"""Characters beside a seam in which a plain word has to stand whole."""
 _JOINABLE = frozenset("-_+/=@.:%\\")
 
 
@@ -93,7 +95,23 @@ def _goes_on(left: TextPart, right: TextPart) -> bool:
         and right.text != ""
         and ((last := left.text[-1]).isalnum() or last in _JOINABLE)
         and ((first := right.text[0]).isalnum() or first in _JOINABLE)
-        and not (last in ".:" and _ENDED.search(left.text, len(left.text) - _TAIL) and _BEGUN.match(right.text))
+        and not (last in ".:" and _sentences(left.text[-_WORD:-1], right.text[:_WORD]))
+    )
+
+
+def _sentences(left: str, right: str) -> bool:
+    """Whether a sentence ends in a plain word, and another one begins with one: between those nothing goes on."""
+    _, ended, last = left.rpartition(" ")
+    first, begun, _ = right.partition(" ")
+    first = first.rstrip(",")
+    return (
+        bool(ended and begun)
+        and len(last) > 2
+        and last.isalpha()
+        and last[1:].islower()
+        and first.isalpha()
+        and first[0].isupper()
+        and (len(first) == 1 or first[1:].islower())
     )
 
 
@@ -112,9 +130,5 @@ def _word(text: str) -> bool:
     return all(_PLAIN.fullmatch(piece) for piece in _BETWEEN.split(text) if piece)
 
 
-_TAIL = 20
-_ENDED = re.compile(r"[\s(][a-zA-Z]?[a-z]{2,15}[.:]\Z")
-_BEGUN = re.compile(r"[A-Z][a-z]{0,15}[\s,]")
-"""The end of a sentence and the beginning of another: between two words nothing goes on."""
 _BETWEEN = re.compile(r"[\s_./:-]+")
 _PLAIN = re.compile(r"(?:[a-z]+|[A-Z]+|[A-Z][a-z]+)\d{0,2}")

@@ -6,7 +6,7 @@ import ipaddress
 import re
 
 from llmguard.redaction.surrogates.data import words
-from llmguard.redaction.surrogates.draw import Draw
+from llmguard.redaction.surrogates.draw import Draw, says
 from llmguard.validators.contact import phone as in_use
 
 _DOMAINS = ("example.com", "example.org", "example.net")
@@ -17,6 +17,9 @@ _SHARED = frozenset(
 """Domains at which many have a mailbox, and those for examples."""
 _NETS = tuple(map(ipaddress.IPv4Network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15")))
 """RFC 5737 (documentation), RFC 2544 (benchmarks)."""
+_WORDS = "x ext extn extension tel phone fax mobile cell poste durchwahl dw int ramal anexo доб вн"
+_BESIDE = frozenset(_WORDS.split())
+"""Words that a phone number has within it."""
 _TRIES = 40
 _DIGIT = re.compile(r"\d")
 _QUAD = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
@@ -47,6 +50,8 @@ def payment_address(value: str, draw: Draw) -> str:
 
 def phone(value: str, draw: Draw) -> str:
     """A number that the country's regulator keeps for fiction; else one of the same length that nobody uses."""
+    if not says(value, _BESIDE):
+        return draw.shaped(value)
     digits = "".join(_DIGIT.findall(value))
     international = re.match(r"\W*(\+|00)", value)
     out = 2 if international and international[1] == "00" else 0

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 
-from llmguard.redaction.surrogates.draw import Draw
+from llmguard.redaction.surrogates.draw import Draw, says
 
 _MOST = 1000
 """Days by which a date is shifted at most, into the past; less recent ones may also go the other way."""
@@ -25,12 +25,17 @@ _MONTHS = tuple(
         "januari februari maart april mei juni juli augustus september oktober november december",
     )
 )
+_BETWEEN = "st nd rd th of the den der er le de del do di d г года р н 年 月 日 년 월 일"
+_KNOWN = frozenset((*_BETWEEN.split(), *(name for names in _MONTHS for name in names)))
+"""Words of a date."""
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _ORDINAL = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)\b")
 
 
 def date_of_birth(value: str, draw: Draw) -> str:
     """Another date in the same format; of what is not understood, other numbers that could stand there."""
+    if not says(value, _KNOWN):
+        return draw.shaped(value)
     numbers = list(_NUMBERS.finditer(value))
     named = _named_month(value)
     if named is not None and len(numbers) == 2:

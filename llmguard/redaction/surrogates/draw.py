@@ -6,6 +6,7 @@ The same seed draws the same. Nothing here is drawn from a clock or from the sys
 from __future__ import annotations
 
 import hmac
+import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,6 +16,7 @@ T = TypeVar("T")
 _LOWER, _UPPER, _DIGITS = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789"
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 _BLOCK = 32
+_WORD = re.compile(r"[^\W\d_]+")
 _LOWERED = bytes(range(256)).lower()
 _BETWEEN = bytes(c for c in range(128) if not chr(c).isalnum())
 
@@ -74,6 +76,13 @@ def _alike(char: str) -> str:
         return ""
     same = [c for c in map(chr, range(start, start + _BLOCK)) if c.isalpha() and c.islower() == char.islower()]
     return "".join(c for c in same if c.isupper() == char.isupper())
+
+
+def says(value: str, known: frozenset[str]) -> bool:
+    """Whether every word of ``value`` is ``known``. If not, it may be a value in disguise (base64, hexadecimal, digits
+    spelled out), and none of its letters may stay.
+    """
+    return all(word.casefold() in known for word in _WORD.findall(value))
 
 
 def overlaid(value: str, characters: str) -> str:

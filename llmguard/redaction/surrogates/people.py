@@ -58,7 +58,11 @@ def _pool(names: Sequence[str]) -> str:
 
 
 def written(value: str, whole: str, instead: Sequence[str], draw: Draw) -> str:
-    """``value``, a form of ``whole``, in the words that stand ``instead`` of ``spoken(whole)``."""
+    """``value``, a form of ``whole``, in the words that stand ``instead`` of ``spoken(whole)``. Nobody's name has
+    digits: with some it is one in disguise, of which nothing stays.
+    """
+    if any(c.isdigit() for c in value):
+        return draw.shaped(value)
     table = list(zip(spoken(whole), instead, strict=True))
     mine = set(spoken(value))
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 
 from llmguard.redaction.surrogates.data import words
-from llmguard.redaction.surrogates.draw import Draw
+from llmguard.redaction.surrogates.draw import Draw, says
 from llmguard.redaction.surrogates.scripts import MARKS, TOGETHER, script
 
 _LETTERS = rf"(?:[^\W_][{MARKS}]*)+"
 _TOKEN = re.compile(rf"{_LETTERS}(?:['’]{_LETTERS})*")
+_WORDS = "n s e w o ne nw se sw lat latitude lon lng long longitude geo deg north south east west"
+_BESIDE = frozenset(_WORDS.split())
+"""Words of coordinates."""
 _NUMBER = re.compile(r"(\d+)(\.\d+)?")
 _PLUS_CODE = re.compile(r"[23456789CFGHJMPQRVWX]{4,8}\+[23456789CFGHJMPQRVWX]{2,3}")
 
@@ -65,6 +68,8 @@ def coordinates(value: str, draw: Draw) -> str:
     """Somewhere else, as exact as before: degrees below 60 north and 180 east."""
     if _PLUS_CODE.fullmatch(value):
         return "".join(c if c == "+" else draw.pick("23456789CFGHJMPQRVWX") for c in value)
+    if not says(value, _BESIDE):
+        return draw.shaped(value)
     if not any(c.isdigit() for c in value):
         return re.sub(r"[^\W\d_]+", lambda m: draw.word(m[0]), value)
 

@@ -32,7 +32,7 @@ _SHARED = frozenset({"DATE_OF_BIRTH", "CREDIT_CARD_EXPIRY"})
 """Types that are not compared: every day of the calendar is somebody's in a large file."""
 _SHORT = 5
 """Letters and digits from which on a value is compared: shorter ones are all taken in a large file."""
-_ROOM = 1 << 16
+_ROOM = 1 << 13
 """Values that are remembered, so that what comes often is drawn once."""
 
 Key = TypeVar("Key", bound=Hashable)

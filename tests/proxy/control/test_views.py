@@ -97,7 +97,7 @@ def test_whoever_has_voted_may_not_again_and_may_take_it_back(plane: Plane) -> N
     plane.desk.vote(approval, BO)
     assert get(plane, f"/approvals/{approval.id}")["may"]["vote"] is False
     assert get(plane, f"/approvals/{approval.id}", CY)["may"] | {"grant": False} == {
-        **dict.fromkeys(("vote", "break_glass", "cancel", "revise", "grant"), False),
+        **dict.fromkeys(("vote", "break_glass", "cancel", "revise", "grant", "records"), False),
         "revoke": True,
     }
     answer = plane.call("POST", f"/guard/v1/approvals/{approval.id}/revoke", CY)
