@@ -113,7 +113,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=60, metavar="KB", help="dataset: what peers get (default 60)")
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="dataset: runs of each kind (default 3)")
     parser.add_argument("--folder", type=Path, metavar="FOLDER", help="dataset: where its files stand for a while")
-    parser.add_argument("--files", type=int, nargs="+", metavar="MB", help="uploads: sizes of the files (default 30 300)")
+    parser.add_argument(
+        "--files", type=int, nargs="+", metavar="MB", help="uploads: sizes of the files (default 30 300)"
+    )
     parser.add_argument("--number", type=int, metavar="N", help="egress, fuzz: only the call or case of this number")
     options = parser.parse_args(arguments)
     if "accuracy" in options.names and (options.data is None or not options.data.is_dir()):

@@ -162,10 +162,11 @@ class Writer:
 
     def abort(self) -> None:
         """Wipes what was written."""
+        begun = self._file is not None or self._frames > 0  # also one whose first frame had no room
         if self._file is not None:
             os.close(self._file)
             self._file = None
-        if self._frames:
+        if begun:
             self._spools.wipe(self.id)
         self._buffer.clear()
 

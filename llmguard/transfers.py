@@ -169,6 +169,7 @@ class _Sifting:
         self._transfers, self._effect, self._layout, self._line = transfers, effect, layout, line
         self._taken: frozenset[str] = frozenset()
         self._problems: list[Problem] = []
+        self._whole: lines.Whole | None = None
         self._watch = transfers.watch(effect.call)
         self._census = census.Census(SAMPLE)
         self._met = Met.of(effect.decisions or Choices(()))
@@ -188,6 +189,8 @@ class _Sifting:
                 break
         if self._problems:
             raise UnscannableRequest(_told(self._problems))
+        if self._whole is not None and (wrong := self._whole.problems()):
+            raise UnscannableRequest(f"the provider would refuse the file: {'; '.join(wrong)}")
         self._met.ensure_all()
 
     @property
@@ -222,6 +225,9 @@ class _Sifting:
                 for number in numbers:
                     self._met.record(number)
                 self.tally = self.tally + sifted.tally
+                self._whole = (
+                    sifted.whole if self._whole is None or sifted.whole is None else self._whole + sifted.whole
+                )
                 self._seen |= unpacked(sifted.seen)
                 self._drawn |= unpacked(sifted.drawn)
                 self._problems += sifted.problems

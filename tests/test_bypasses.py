@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import base64
 import http.client
+import io
 import json
 import re
+import struct
 import urllib.parse
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -50,6 +54,33 @@ def b64(text: str) -> str:
 
 def tokens(text: str) -> list[int]:
     return list(bpe_openai.get_encoding("cl100k_base").encode_ordinary(text))
+
+
+def form(disposition: str, content: str | bytes = "x", media_type: str = "text/plain") -> Made:
+    """A form of one part, sent to where files go."""
+    head = f"--b\r\nContent-Disposition: form-data; {disposition}\r\nContent-Type: {media_type}\r\n\r\n"
+    data = content.encode() if isinstance(content, str) else content
+    return "/v1/files", head.encode() + data + b"\r\n--b--\r\n", {"content-type": "multipart/form-data; boundary=b"}
+
+
+def zipped(text: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("notes.txt", f"it says {text}")
+    return out.getvalue()
+
+
+def commented(text: str) -> bytes:
+    """A PNG of one dot with a comment."""
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in (
+            (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)),
+            (b"tEXt", b"Comment\0" + text.encode()),
+            (b"IDAT", zlib.compress(b"\0\x80")),
+            (b"IEND", b""),
+        )
+    )
 
 
 def escaped(value: str) -> bytes:
@@ -114,11 +145,16 @@ REDACTED: dict[str, Callable[[str], Made]] = {
     ),
     "tokens to embed": lambda v: post("/v1/embeddings", model="text-embedding-3-small", input=tokens(f"it says {v}")),
     "tokens of a prompt": lambda v: post("/v1/completions", model="davinci-002", prompt=[tokens("x"), tokens(v)]),
-    "an upload": lambda v: (
-        "/v1/files",
-        f'--b\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\n{v}\r\n--b--\r\n'.encode(),
-        {"content-type": "multipart/form-data; boundary=b"},
-    ),
+    "an upload": lambda v: form('name="file"; filename="a.txt"', v),
+    "the name of an upload": lambda v: form(f'name="file"; filename="{v}.txt"'),
+    "the encoded name of an upload": lambda v: form(f'name="file"; filename="{urllib.parse.quote(v, safe="")}.txt"'),
+    "a field of a form": lambda v: form('name="note"', f"it says {v}"),
+    "the name of a field of a form": lambda v: form(f'name="note[{v}]"'),
+    "JSON in a field of a form": lambda v: form('name="session"', json.dumps({"a": json.dumps([v])})),
+    "a line of an upload": lambda v: form('name="file"; filename="a.jsonl"', json.dumps({"a": [{"b": v}]})),
+    "base64 in an upload": lambda v: form('name="file"; filename="a.txt"', f"decode {b64('it says ' + v)} please"),
+    "an upload that calls itself a picture": lambda v: form('name="file"; filename="a.png"', v, "image/png"),
+    "a note behind the name of a field": lambda v: form(f'name="file"; filename="a.txt"; note="{v}"'),
 }
 
 REFUSED: dict[str, Callable[[str], Made]] = {
@@ -141,6 +177,18 @@ REFUSED: dict[str, Callable[[str], Made]] = {
         f"a={v}".encode(),
         {"content-type": "application/x-www-form-urlencoded"},
     ),
+    "the content type of an upload": lambda v: form('name="file"; filename="a.txt"', "x", f"text/plain; name={v}"),
+    "the content type of an upload, as digits": lambda v: form(
+        'name="file"; filename="a.txt"', "x", "text/" + (v if v.isdecimal() else v.replace("@", "/"))
+    ),
+    "a header of a part": lambda v: form('name="file"; filename="a.txt"', "x", f"text/plain\r\nX-Note: {v}"),
+    "a part in base64": lambda v: form(
+        'name="file"; filename="a.txt"', b64(v), "text/plain\r\nContent-Transfer-Encoding: base64"
+    ),
+    "a field in another charset": lambda v: form('name="note"', v.encode("utf-16-le").decode()),
+    "a compressed upload": lambda v: form('name="file"; filename="a.zip"', zipped(v)),
+    "a picture's comment": lambda v: form('name="file"; filename="a.png"', commented(v), "image/png"),
+    "an upload in another charset": lambda v: form('name="file"; filename="a.txt"', f"it says {v}".encode("utf-16")),
     "a header in base64": lambda v: (*chat(user("x"))[:2], {"x-note": b64(f"it says {v}")}),
     "JSON that calls itself text": lambda v: (*chat(user(v))[:2], {"content-type": "text/plain"}),
 }

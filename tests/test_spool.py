@@ -142,6 +142,12 @@ def test_a_full_spool_is_refused_until_something_is_wiped(vault: Vault) -> None:
     assert on_disk(vault) == []
 
 
+def test_a_file_whose_first_frame_has_no_room_leaves_nothing_behind(vault: Vault) -> None:
+    with pytest.raises(GuardUnavailable, match="spool_bytes"):
+        put(Spools(vault, limit=FRAME // 2), large())
+    assert on_disk(vault) == []
+
+
 def test_a_full_disk_is_told_and_leaves_nothing_behind(spools: Spools, vault: Vault) -> None:
     script = (
         "import resource, signal, sys\n"

@@ -1,7 +1,8 @@
 """Egress: requests generated from the API description, with canaries in random places and encodings; none may arrive.
 
 Every operation that takes JSON gets the same number of calls, half of them under the shipped policy and half under one
-that sends all that can be redacted. What takes no JSON gets canaries in its path, query and headers. A twentieth of the
+that sends all that can be redacted. Every operation that takes a form gets forms besides, with files of every kind, and
+uploads come in parts (``forms``). What takes neither gets canaries in its path, query and headers. A twentieth of the
 calls goes over HTTP through a guard on loopback. Which kinds of values are found in a text is not asked here: all are,
 in plain text. What is asked is whether the guard looks everywhere.
 
@@ -31,12 +32,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.egress import calls
 from benchmarks.egress.calls import POLICIES, Leak, Tally, Way
 from benchmarks.egress.description import Described, description
+from benchmarks.egress.forms import FORMS
 from benchmarks.report import Row, say
 
 PACKAGES = ("llmguard", "hyperscan", "bpe-openai")
 WIRE = 1_000_000
-"""Numbers of calls from here on go over the wire."""
-_SHARES = {"body": 0.85, "plain": 0.1, "wire": 0.05}
+"""Numbers of calls from here on go over the wire; so do those of forms, counted from ``FORMS``."""
+_SHARES = {"body": 0.75, "plain": 0.1, "form": 0.1, "wire": 0.05}
 _PIECE = 25
 SHOWN = 40
 
@@ -91,14 +93,17 @@ def _jobs(chosen: Sequence[Described], seed: int, wanted: int) -> Iterator[Job]:
     """At least ``wanted`` calls in all."""
     with_body = [o for o in chosen if o.body is not None]
     without = [o for o in chosen if o.body is None]
-    for operations, share in ((with_body, "body"), (without, "plain")):
+    with_form = [o for o in chosen if o.form is not None]
+    for operations, share, first in ((with_body, "body", 0), (without, "plain", 0), (with_form, "form", FORMS)):
         each = -(-int(wanted * _SHARES[share]) // len(operations)) if operations else 0
         for operation in operations:
             for start in range(0, each, _PIECE):
-                yield Job(operation.id, seed, start, min(each, start + _PIECE))
-    each = -(-int(wanted * _SHARES["wire"]) // len(chosen))
+                yield Job(operation.id, seed, first + start, first + min(each, start + _PIECE))
+    each = -(-int(wanted * _SHARES["wire"]) // (len(chosen) + len(with_form)))
     for operation in chosen:
         yield Job(operation.id, seed, WIRE, WIRE + each)
+        if operation.form is not None:
+            yield Job(operation.id, seed, FORMS + WIRE, FORMS + WIRE + each)
 
 
 def _all(jobs: Sequence[Job]) -> Tally:
@@ -117,7 +122,7 @@ def _all(jobs: Sequence[Job]) -> Tally:
 def work(job: Job) -> Tally:
     """The calls of a job, by the guards of this process."""
     operations = calls.named([job.operation])
-    return calls.run(_ways(job.start >= WIRE), operations, job.seed, range(job.start, job.stop))
+    return calls.run(_ways(job.start % FORMS >= WIRE), operations, job.seed, range(job.start, job.stop))
 
 
 @cache
@@ -162,11 +167,12 @@ def _by(counts: Counter[tuple[str, str]], part: int) -> dict[str, int]:
 
 
 def table(tally: Tally) -> list[Row]:
-    """A row for each operation that takes JSON, one for the others together, and one for all."""
+    """A row for each operation that takes JSON, one for each that takes a form, one for the others, one for all."""
     rows: dict[str, Counter[str]] = {}
     whole: Counter[str] = Counter()
     for (operation, policy), counter in sorted(tally.counts.items()):
-        name = operation if description().operations[operation].body is not None else "without a JSON body"
+        form = operation.endswith(calls.OF_FORMS)
+        name = operation if form or description().operations[operation].body is not None else "without a body"
         into = rows.setdefault(name, Counter())
         for key, n in counter.items():
             for row in (into, whole):

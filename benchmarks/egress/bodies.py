@@ -117,6 +117,8 @@ class Bodies:
         self._description = description
         self._random = random
         self._clean = clean
+        self.form = False
+        """Whether it is a form that is made, which has files, and no JSON."""
         self._share = random.choice((0.2, 0.4, 0.6, 0.9))
         """Of the optional properties, how many are there."""
 
@@ -140,7 +142,7 @@ class Bodies:
             items: list[Any] = []
             holder[at] = items
             self._array(items, merged, depth, name, address)
-        elif kind == "string" and merged.get("format") == "binary":
+        elif self.form and kind == "string" and merged.get("format") == "binary":
             self.slots.append(Slot("upload", holder, at, name, address))
         elif kind == "string":
             self._string(holder, at, merged, name, address)

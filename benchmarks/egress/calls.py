@@ -46,6 +46,8 @@ OPEN = (
 )
 """What else there is, is blocked: it can neither be redacted nor looked into, or is no operation at all."""
 POLICIES: Mapping[str, tuple[Mapping[str, Any], ...] | None] = {"shipped": None, "open": OPEN}
+OF_FORMS = ", form"
+"""Behind the name of an operation: its forms, which are counted apart."""
 KEPT = 500
 """Leaks of one tally that are described. All are counted."""
 
@@ -111,7 +113,8 @@ class Tally:
 
     def note(self, operation: str, number: int, policy: str, call: Planted, outcome: Outcome) -> None:
         """One more call."""
-        counter = self.counts.setdefault((operation, policy), Counter())
+        row = operation + OF_FORMS if number >= FORMS else operation
+        counter = self.counts.setdefault((row, policy), Counter())
         counter["calls"] += 1
         for plant in call.plants:
             counter["bare" if plant.canary.bare else "planted"] += 1

@@ -105,6 +105,7 @@ class _Sower(Gardener):
     """One form under way."""
 
     def form(self) -> PlantedForm:
+        self._bodies.form = True
         value = self._bodies.value(self._operation.form)
         root = value if isinstance(value, dict) else {}
         if "purpose" in root:

@@ -87,6 +87,7 @@ Chain = tuple[int, ...]
 """Where a literal stands: numbers of the strings around it and its own, per document; -1-k is the k-th list, and
 ``NUMBERS`` - k the k-th number."""
 NUMBERS = -(1 << 40)
+_WHOLE = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 Near = tuple[str, str, tuple[limits.Limit, ...]]
 """Address and old text of a string that an edit may make too long or otherwise unfit; its limits, if known already."""
 _NEVER = 1 << 62
@@ -118,17 +119,18 @@ class Extract:
         return self._ways.literals(texts)
 
     def misfits(self, texts: Mapping[int, str]) -> frozenset[int]:
-        """Of these edits, those that would leave a string longer, or otherwise than its slot takes it."""
+        """Of these edits, those that would leave a string longer or otherwise than its slot takes it, or make a number
+        anything else."""
         ways = self._ways
-        if not ways.near:
-            return frozenset()
-        near = {ways.chains[index][0] for index in texts} & ways.near.keys()
+        numbers = [i for i in texts if ways.chains[i][-1] <= NUMBERS]
+        typed = frozenset(i for i in numbers if not _WHOLE.fullmatch(texts[i]))
+        near = {ways.chains[index][0] for index in texts} & ways.near.keys() if ways.near else None
         if not near:
-            return frozenset()
+            return typed
         edited = {i: text for i, text in texts.items() if ways.chains[i][0] in near}
         literals = ways.literals(edited)
         bad = {number for number in near if not ways.fits(number, literals[number])}
-        return frozenset(i for i in edited if ways.chains[i][0] in bad)
+        return typed | {i for i in edited if ways.chains[i][0] in bad}
 
     def declared(self, findings: tuple[tuple[Finding, ...], ...]) -> tuple[tuple[Finding, ...], ...]:
         """The findings, with a credential that is meant to leave as one of its own kind, whatever it looks like."""
@@ -319,8 +321,7 @@ class _Walk:
         self._chain, self._next, self._lists, self._numbers = outer
 
     def line(self, document: Document, shape: Shape) -> None:
-        """A line of a file. The body of a call keeps the addresses that it has in a call: its limits are found by them.
-        """
+        """A line of a file. The body of a call keeps the addresses that it has in a call: its limits are found by them."""
         self.ways.documents[()] = document
         self._own = shape.operation is None
         value = document.value

@@ -99,7 +99,9 @@ _TIME = re.compile(r"[12]\d{9}")
 
 _API_VERSION = re.compile(r"20\d\d-[01]\d-[0-3]\d(?:-preview)?|v\d|latest|preview")
 _HEADER_WORD = r"(?:[A-Za-z]{1,20}\d{0,2}|\d{1,6}(?:\.\d{1,6}){0,3})"
-_MEDIA = re.compile(r"(?!(?:\D*\d){9})[a-z*]{1,12}/[a-z*0-9.+-]{1,40}(?:;\s?(?:q=[01](?:\.\d)?|charset=[a-z0-9-]{2,10}))?")
+_MEDIA = re.compile(
+    r"(?!(?:\D*\d){9})[a-z*]{1,12}/[a-z*0-9.+-]{1,40}(?:;\s?(?:q=[01](?:\.\d)?|charset=[a-z0-9-]{2,10}))?"
+)
 _AGENT = re.compile(
     r"[A-Za-z][A-Za-z_-]{0,30}/(?:[A-Z][A-Za-z]{1,12}|v?\d{1,5}(?:\.\d{1,5}){0,3}(?:[a-z]{1,4}\d{0,3})?)"
 )

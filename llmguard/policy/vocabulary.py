@@ -15,8 +15,11 @@ from llmguard.model import EVASION, Category, Detector, Kind, Origin, Place, Sev
 
 HERE = "action"
 """The destination of actions, which are carried out here."""
-UNSCANNED = ("archive", "audio", "encrypted", "file", "image", "names", "nesting", "pdf", "tokens", "unknown_file", "video")
-"""Kinds of content that may not have been looked into (``payload.extract``, ``payload.files``, ``detection.scanner``)."""
+UNSCANNED = (
+    *("archive", "audio", "encrypted", "file", "image", "names", "nesting", "pdf", "tokens", "unknown_file"),
+    "video",
+)
+"""Kinds of content that nobody may have looked into (``payload.extract``, ``payload.files``, ``detection.scanner``)."""
 RANGES: Mapping[str, tuple[float, float]] = {
     "risk.inherent": (0, 100),
     "risk.residual": (0, 100),

@@ -18,11 +18,11 @@ from llmguard import facts
 from llmguard.detection import Scanner
 from llmguard.model import Category, Finding, Principal, TextPart, VaultEntry, hidden
 from llmguard.payload.extract import Extract
-from llmguard.payload.lines import LineKind
+from llmguard.payload.lines import LineKind, Whole
 from llmguard.redaction import FileStyle, FileSurrogates, Redaction, StyleOf, redact
 from llmguard.sifting.blocks import Block, Layout
 from llmguard.sifting.choices import Choice
-from llmguard.sifting.records import GROUP, Passage, Problem, Record, read, value_of
+from llmguard.sifting.records import GROUP, Line, Passage, Problem, Record, read, value_of
 from llmguard.sifting.tally import Tally
 from llmguard.vault import Vault
 
@@ -42,7 +42,8 @@ _NO_CHOICES: Mapping[int, Choice] = MappingProxyType({})
 @dataclass(frozen=True, slots=True)
 class Sifted:
     """What a block gave. ``entries`` of placeholders; ``drawn`` and ``seen``: 8-byte digests, sorted and packed, of the
-    surrogates that were written and of the values that were found.
+    surrogates that were written and of the values that were found. ``whole``: what the lines that leave say together,
+    where rules hold for the whole file.
     """
 
     data: bytes
@@ -52,6 +53,7 @@ class Sifted:
     problems: tuple[Problem, ...] = ()
     drawn: bytes = b""
     seen: bytes = b""
+    whole: Whole | None = None
 
     def __repr__(self) -> str:
         return f"Sifted({hidden(self.data)}, {self.records} records, {len(self.problems)} problems)"
@@ -183,6 +185,7 @@ class _Work:
 
     def __init__(self, sifter: Sifter, tally: Tally) -> None:
         self._sifter, self._tally = sifter, tally
+        self._whole = Whole(sifter._line) if sifter._line not in (None, "plain") else None
         self._out: list[bytes] = []
         self._problems: list[Problem] = []
         self._entries: dict[str, VaultEntry] = {}
@@ -212,6 +215,8 @@ class _Work:
             else (record.parts, record.raw, record.raw)
         )
         self._out.append(data)
+        if self._whole is not None and data and isinstance(record, Line) and record.content.document is not None:
+            self._whole.add(record.number, record.content.document.value)
         if sifter._watch is not None:
             sifter._watch(record.number, parts, findings, shown)
 
@@ -309,7 +314,7 @@ class _Work:
         entries = tuple(self._entries.values())
         marks = self._sifter._surrogates.noted()
         data, problems = b"".join(self._out), tuple(self._problems)
-        return Sifted(data, self._tally.records, self._tally, entries, problems, marks.drawn, marks.seen)
+        return Sifted(data, self._tally.records, self._tally, entries, problems, marks.drawn, marks.seen, self._whole)
 
 
 def _placeholders(type_: str, category: Category) -> str:

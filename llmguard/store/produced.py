@@ -24,7 +24,8 @@ MAX_STEPS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an id comes from. ``digest``: of the egress that made it; ``report``: what was known of a file, in counts."""
+    """Where an id comes from. ``digest``: of the egress that made it; ``report``: what was known of a file, in counts.
+    """
 
     id: str
     kind: str
@@ -45,7 +46,7 @@ def keep(tx: Transaction, vault: Vault, tenant: str, made: Iterable[Produced], *
         told = {"tenant": tenant, "id": one.id, "kind": one.kind, "sources": sources, "report": report, **of}
         values = [*(told[c] for c in _COLUMNS[:-1]), tx.now]
         tx.run(
-            f"INSERT OR IGNORE INTO produced VALUES ({', '.join('?' * 12)})",
+            "INSERT OR IGNORE INTO produced VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(*values, vault.attest("produced", *map(str, values))),
         )
 

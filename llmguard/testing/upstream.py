@@ -38,6 +38,11 @@ class Received:
         return f"Received({self.method} {self.path}, {hidden(self.body)})"
 
 
+def _dumped(value: Any) -> str:
+    """As JSON; of a file of a form, its name."""
+    return json.dumps(value, default=lambda file: {"filename": file.name})
+
+
 class EchoUpstream:
     """``with EchoUpstream() as upstream: … upstream.url, upstream.received``.
 
@@ -140,8 +145,8 @@ class EchoUpstream:
 
     async def _json(self, request: web.Request, value: Any) -> web.StreamResponse:
         if self.behave != "cut_body":
-            return web.json_response(value)
-        body = json.dumps(value).encode()
+            return web.json_response(value, dumps=_dumped)
+        body = _dumped(value).encode()
         response = web.StreamResponse(headers={"content-type": "application/json", "content-length": str(len(body))})
         await response.prepare(request)
         await response.write(body[: len(body) // 2])

@@ -13,11 +13,13 @@ import pytest
 from benchmarks.egress import WIRE, Job, _jobs, facts, table
 from benchmarks.egress.calls import POLICIES, Outcome, Sent, Tally, Way, in_process, named, over_the_wire, run
 from benchmarks.egress.description import description
+from benchmarks.egress.forms import FORMS, planted_form
 from benchmarks.egress.planting import planted
 from llmguard.errors import ApprovalPending
 
 SEED = 1
 EACH = 6
+FORM_OPERATIONS = [o for o in named([]) if o.form is not None]
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,7 @@ def tally(direct: Mapping[str, Way]) -> Tally:
     with_body = [o for o in named([]) if o.body is not None]
     tally = run(direct, with_body, SEED, range(EACH))
     tally.add(run(direct, [o for o in named([]) if o.body is None], SEED, range(2)))
+    tally.add(run(direct, FORM_OPERATIONS, SEED, range(FORMS, FORMS + EACH)))
     return tally
 
 
@@ -52,6 +55,27 @@ def test_no_canary_arrives(tally: Tally) -> None:
 
 def test_no_canary_arrives_over_http(wire: Mapping[str, Way]) -> None:
     assert _described(run(wire, named([])[::4], SEED, range(WIRE, WIRE + 2))) == []
+
+
+def test_no_canary_of_a_form_arrives_over_http(wire: Mapping[str, Way]) -> None:
+    numbers = range(FORMS + WIRE, FORMS + WIRE + 2)
+    tally = run(wire, FORM_OPERATIONS, SEED, numbers)
+    assert _described(tally) == []
+    assert tally.total("redacted") > len(FORM_OPERATIONS) / 2
+
+
+def test_all_that_stands_in_a_form_is_seen_where_nobody_guards() -> None:
+    operations = [o for o in FORM_OPERATIONS if o.id != "addUploadPart"]
+    assert len(FORM_OPERATIONS) == 18
+    tally = run({"open": _through}, operations, SEED, range(FORMS, FORMS + 12))
+    assert tally.total("planted") > 300
+    assert tally.total("seen") >= 0.995 * tally.total("planted")  # what is planted twice in one place is there once
+
+
+def test_a_form_is_the_same_whenever_it_is_made() -> None:
+    for operation in FORM_OPERATIONS:
+        one, other = (planted_form(operation, SEED, FORMS + 3) for _ in range(2))
+        assert (one.request, one.life) == (other.request, other.life)
 
 
 def test_refusing_is_not_how_nothing_arrives(tally: Tally) -> None:
@@ -104,4 +128,9 @@ def test_a_run_has_as_many_calls_as_wanted_and_enough_of_each_operation() -> Non
     for job in jobs:
         each[job.operation] += job.calls
     assert min(each[o.id] for o in named([]) if o.body is not None) >= 500
+    forms = {o.id: 0 for o in FORM_OPERATIONS}
+    for job in jobs:
+        if job.start >= FORMS:
+            forms[job.operation] += job.calls
+    assert min(forms.values()) >= 500
     assert sum(job.calls for job in jobs if job.start >= WIRE) >= 2_000

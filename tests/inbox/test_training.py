@@ -111,7 +111,9 @@ def test_what_is_decided_makes_a_revision_that_somebody_else_approves(life: Life
     assert cy.act(after, "vote", verdict="approve", seen=tick).status_code == 303
     life.upload()
     assert numbers(lines_of(life.received()[-1])) == [n for n in range(1, COUNT + 1) if n not in (1, 10, 11, 12, 20)]
-    assert "What came of it file" in cy.words(life.get(f"/approvals/{after['id']}", CY))
+    words = cy.words(after)
+    assert "What came of it" in words
+    assert "llmguard lineage file-" in words
 
 
 @pytest.mark.parametrize(
