@@ -64,9 +64,7 @@ _SAYS = (
 """What the entry of the beginning says of an approval."""
 _CHANGES = ("rule", "policy_version", "requirement")
 """What a later entry may say anew."""
-_STILL = frozenset(
-    f"approval.{what}" for what in ("vote", "proposal", "evidence", "raw_view", "records", "labels")
-)
+_STILL = frozenset(f"approval.{what}" for what in ("vote", "proposal", "evidence", "raw_view", "records", "labels"))
 """Entries that leave an approval as it is."""
 _ALSO = frozenset({"approval.break_glass", "approval.late_outcome"})
 _FACTS = frozenset({"id", "tenant", "state", "version", "digest", "created", "updated", *_SAYS})

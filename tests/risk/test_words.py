@@ -51,7 +51,9 @@ def test_one_and_many(type_: str, count: int, said: str) -> None:
     assert words.counted(type_, count) == said
 
 
-@pytest.mark.parametrize("kind", ["names", "tokens", "nesting", "encrypted", "image", "audio", "video", "file", "archive", "pdf"])
+@pytest.mark.parametrize(
+    "kind", ["names", "tokens", "nesting", "encrypted", "image", "audio", "video", "file", "archive", "pdf"]
+)
 def test_what_nobody_looked_into_has_words(kind: str) -> None:
     assert words.unseen(kind).endswith((" not read", "names", "end", "at", "to", "watched", "opened"))
     assert words.unseen(f"new-{kind}") == f"new-{kind}: a part that was not looked into"
