@@ -1,7 +1,7 @@
 """Uploads: files through ``llmguard serve`` with the real openai client: rate, memory, and what others feel meanwhile.
 
-Three processes on loopback: a provider that counts what arrives and keeps none of it, the guard, and this one. A file is
-made while it is sent: nothing here holds it. Memory is the guard's resident set, looked at ten times a second; what
+Three processes on loopback: a provider that counts what arrives and keeps none of it, the guard, and this one. A file
+is made while it is sent: nothing here holds it. Memory is the guard's resident set, looked at ten times a second; what
 others feel is the time of small calls that are made one after the other while the file is on its way.
 """
 

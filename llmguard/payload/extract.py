@@ -321,7 +321,7 @@ class _Walk:
         self._chain, self._next, self._lists, self._numbers = outer
 
     def line(self, document: Document, shape: Shape) -> None:
-        """A line of a file. The body of a call keeps the addresses that it has in a call: its limits are found by them."""
+        """A line of a file. The body of a call keeps its addresses: its limits are found by them."""
         self.ways.documents[()] = document
         self._own = shape.operation is None
         value = document.value

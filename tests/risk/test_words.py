@@ -52,7 +52,8 @@ def test_one_and_many(type_: str, count: int, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["names", "tokens", "nesting", "encrypted", "image", "audio", "video", "file", "archive", "pdf"]
+    "kind",
+    ["names", "tokens", "nesting", "encrypted", "image", "audio", "video", "file", "archive", "pdf", "unknown_file"],
 )
 def test_what_nobody_looked_into_has_words(kind: str) -> None:
     assert words.unseen(kind).endswith((" not read", "names", "end", "at", "to", "watched", "opened"))
