@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import secrets
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from llmguard.guard import Guard
+
+
+SWITCH = 0.0005
+"""Seconds after which a thread that looks through a file lets the calls of others go on (Python: 0.005)."""
 
 
 @click.command(epilog="Example: LLMGUARD_UPSTREAM_KEY=… llmguard serve --upstream https://api.openai.com")
@@ -41,6 +46,8 @@ def serve(settings: Settings, /, config: Path | None, **options: object) -> None
     given = {k: v for k, v in options.items() if v is not None}
     settings = load(config, **given) if config else replace(settings, **given)  # type: ignore[arg-type]
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    sys.setswitchinterval(SWITCH)
 
     def ready(guard: Guard) -> None:
         s = guard.settings

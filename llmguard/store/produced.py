@@ -24,7 +24,7 @@ MAX_STEPS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an id comes from. ``digest``: of the egress that made it; ``report``: what was known of a file, in counts."""
+    """Where an id comes from. ``digest``: of the egress that made it; ``report``: what was known of a file."""
 
     id: str
     kind: str
