@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from llmguard.errors import LLMGuardError
 from llmguard.excepted import Exceptions
@@ -81,12 +81,13 @@ class Passed:
 class Upload:
     """One step of an upload in parts, which is answered here. Result: the answer, or Assembled where it is whole.
 
-    ``over``: its file was sent, and its parts are not needed any more; then the answer means nothing.
+    What becomes of a whole one is a stage, whose result means nothing: it is ``sending`` (Conflict if another request
+    sends it by now), ``sent``, or the provider did not take it and it is ``back``.
     """
 
     call: Call
     document: Any
-    over: bool = False
+    stage: Literal["", "sending", "sent", "back"] = ""
 
 
 @dataclass(frozen=True, slots=True)

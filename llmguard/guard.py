@@ -488,8 +488,8 @@ class Guard:
                 return self.transfers.sift(effect)
             case Passed(call, ids):
                 return self.store.submit(lambda tx: produced.known(tx, self.vault, call.tenant, ids))
-            case Upload(call, document, over):
-                return self.uploads.over(call) if over else self.uploads.step(call, document)
+            case Upload(call, document, stage):
+                return self.uploads.moved(call, stage) if stage else self.uploads.step(call, document)
 
     def _wait(self, effect: AwaitApproval) -> Approval:
         """Until people have decided, in this thread; then, whatever woke us, what the approval is at that moment."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from llmguard import facts as known
 from llmguard.effects import (
@@ -169,14 +169,25 @@ def guard_call(call: Call, kit: Kit) -> Flow:
     except ClientGone as gone:  # while people decide: there is no other wait before something is sent
         withdraw = approval if kit.cancel_when_gone else None
         yield Commit(call, audit=(_refused(call, gone),), withdraw=withdraw)
+        yield from _moved(call, "back")
         raise
     except LLMGuardError as refusal:
         yield Commit(call, audit=(_refused(call, refusal),))
+        yield from _moved(call, "back")
         yield from line.close(refusal)
         raise
-    yield from _exchange(plan, kit, granted, approval, source, line)
-    if call.operation.name == COMPLETE:
-        yield Upload(call, None, over=True)
+    try:
+        status = yield from _exchange(plan, kit, granted, approval, source, line)
+    except LLMGuardError:
+        yield from _moved(call, "back")
+        raise
+    yield from _moved(call, "sent" if status // 100 == 2 else "back")
+
+
+def _moved(call: Call, stage: Literal["sent", "back"]) -> Flow:
+    """Says of an upload in parts what became of its file."""
+    if call.operation.name == COMPLETE and call.body.fields:
+        yield Upload(call, None, stage)
 
 
 def _assembled(call: Call) -> Generator[Effect, Any, Call | None]:
@@ -187,6 +198,7 @@ def _assembled(call: Call) -> Generator[Effect, Any, Call | None]:
     document = strict_json.parse(call.body.raw).value if call.body.kind == "json" else None
     answer: Mapping[str, Any] | Assembled = yield Upload(call, document)
     if isinstance(answer, Assembled):
+        yield Upload(call, None, "sending")
         operation = purposed(call.operation, multipart.value(answer.fields, "purpose"))
         body = Body("form", b"", call.body.media_type, answer.fields)
         return replace(call, operation=operation, body=body, ticket=True)
@@ -685,8 +697,8 @@ def _exchange(
     approval: Approval | None,
     source: _Source,
     line: _Line,
-) -> Flow:
-    """Send, restore, record. Whatever happens, exactly one outcome is committed."""
+) -> Generator[Effect, Any, int]:
+    """Send, restore, record. Whatever happens, exactly one outcome is committed. The status of the answer."""
     known = {e.placeholder: e for e in (*granted, *plan.entries)}
     restorer = Restorer(tuple(known.values()), kit.secret_tools)
     calls = _calls(plan, restorer, approval)
@@ -715,6 +727,7 @@ def _exchange(
     yield Commit(plan.call, grants=grants, links=links, audit=(entry,), settle=settle, wait=wait, **told)
     if failure:
         raise failure
+    return record.status
 
 
 def _calls(plan: Plan, restorer: Restorer, approval: Approval | None) -> tuple[str, ...]:

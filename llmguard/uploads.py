@@ -14,12 +14,12 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from llmguard import audit, spool
 from llmguard.approvals import contents
 from llmguard.effects import Assembled
-from llmguard.errors import GuardUnavailable, InvalidRequest, LLMGuardError, NotFound, RequestTooLarge
+from llmguard.errors import Conflict, GuardUnavailable, InvalidRequest, LLMGuardError, NotFound, RequestTooLarge
 from llmguard.model import AuditEntry, Call, FormField, Payload, Principal, pieces_of
 from llmguard.payload import multipart
 from llmguard.payload.json import Number
@@ -62,9 +62,22 @@ class Uploads:
                 return self._end(call, id_, "cancelled")
         raise GuardUnavailable("this is no step of an upload")
 
-    def over(self, call: Call) -> None:
-        """The file of an upload was sent: its parts are wiped."""
-        self._end(call, dict(call.path_params).get("upload_id", ""), "completed")
+    def moved(self, call: Call, stage: Literal["sending", "sent", "back"]) -> None:
+        """Where a whole file is on its way; once it was sent, its parts are wiped. Raises Conflict."""
+        id_ = dict(call.path_params).get("upload_id", "")
+        if stage == "sent":
+            self._end(call, id_, "completed", "sending")
+            return
+        before, after = ("pending", "sending") if stage == "sending" else ("sending", "pending")
+
+        def work(tx: Transaction) -> int:
+            return tx.run(
+                "UPDATE uploads SET state = ? WHERE tenant = ? AND id = ? AND principal = ? AND state = ?",
+                *(after, call.tenant, id_, call.principal.id, before),
+            )
+
+        if self._store.transact(work) != 1:
+            raise Conflict("this upload is being completed by another request already")
 
     # ----------------------------------------------------------------- steps
 
@@ -136,9 +149,9 @@ class Uploads:
         fields += [FormField(f"expires_after[{k}]", str(v).encode()) for k, v in sorted(after.items())]
         return Assembled(id_, (*fields, FormField("file", whole, told["filename"], told["mime_type"])))
 
-    def _end(self, call: Call, id_: str, state: str) -> Mapping[str, Any]:
+    def _end(self, call: Call, id_: str, state: str, before: str = "pending") -> Mapping[str, Any]:
         def work(tx: Transaction) -> tuple[Mapping[str, Any], list[str]]:
-            row, told = self._open(tx, call.principal, id_)
+            row, told = self._open(tx, call.principal, id_, before)
             sql = "SELECT id FROM spools WHERE tenant = ? AND approval = ?"
             gone = [str(r["id"]) for r in tx.all(sql, call.tenant, id_)]
             tx.run("DELETE FROM spools WHERE tenant = ? AND approval = ?", call.tenant, id_)
@@ -155,11 +168,13 @@ class Uploads:
 
     # ----------------------------------------------------------------- rows
 
-    def _open(self, tx: Transaction, principal: Principal, id_: str) -> tuple[Any, dict[str, Any]]:
+    def _open(
+        self, tx: Transaction, principal: Principal, id_: str, state: str = "pending"
+    ) -> tuple[Any, dict[str, Any]]:
         """An upload of this caller that is not over, and what was announced. Raises NotFound."""
         row = tx.one(
-            "SELECT * FROM uploads WHERE tenant = ? AND id = ? AND principal = ? AND state = 'pending' AND expires > ?",
-            *(principal.tenant, id_, principal.id, tx.now),
+            "SELECT * FROM uploads WHERE tenant = ? AND id = ? AND principal = ? AND state = ? AND expires > ?",
+            *(principal.tenant, id_, principal.id, state, tx.now),
         )
         if row is None:
             raise NotFound("there is no such upload of this caller, or it is over: create another one")

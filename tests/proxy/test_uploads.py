@@ -377,6 +377,34 @@ def test_a_caller_has_a_hundred_uploads_open(door: Door) -> None:
     assert door.json(f"/uploads/{door.begin(1)}/cancel", {})[0] == 200
 
 
+def test_an_upload_that_the_provider_did_not_take_can_be_completed_again(door: Door, upstream: EchoUpstream) -> None:
+    raw = b"one and two\n"
+    upload = door.begin(len(raw))
+    ids = door.parts(upload, raw)
+    upstream.behave = "busy_once"
+    assert door.complete(upload, ids)[0] == 429
+    for _ in range(200):
+        status, _ = door.complete(upload, ids)
+        if status != 404:  # the answer is out a moment before the upload is back
+            break
+        time.sleep(0.01)
+    assert status == 200
+    door.ended(upload)
+    assert door.complete(upload, ids)[0] == 404
+
+
+def test_an_upload_is_completed_by_one_request_at_a_time(door: Door) -> None:
+    raw = b"one and two\n"
+    upload = door.begin(len(raw))
+    ids = door.parts(upload, raw)
+    guard = door.local.guard
+    guard.store.transact(lambda tx: tx.run("UPDATE uploads SET state = 'sending' WHERE id = ?", upload))
+    assert door.complete(upload, ids)[0] == 404
+    assert door.json(f"/uploads/{upload}/cancel", {})[0] == 404
+    guard.store.transact(lambda tx: tx.run("UPDATE uploads SET state = 'pending' WHERE id = ?", upload))
+    assert door.json(f"/uploads/{upload}/cancel", {})[0] == 200
+
+
 def test_what_is_not_completed_in_a_day_is_wiped(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     guard = door.local.guard
     upload = door.begin(2 * MEMORY)
