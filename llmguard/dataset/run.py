@@ -31,6 +31,7 @@ from llmguard.dataset.task import Done, Numbered, Task, encoded
 from llmguard.dataset.work import Row, Work, sync_folder, told
 from llmguard.errors import DatasetError
 from llmguard.model import VaultEntry
+from llmguard.payload.lines import Whole
 from llmguard.sifting import Problem, Tally, blocks
 
 EVERY = 2.0
@@ -119,7 +120,7 @@ def rehearse(
             output="",
             seconds=time.monotonic() - began,
             published=False,
-            notes=_unread(reader),
+            notes=(*_unread(reader), *_refused(seen.whole)),
             census=seen.census,
         )
     finally:
@@ -140,6 +141,12 @@ def _fits(job: Job) -> None:
         raise DatasetError(f"{output} is the input itself: name another output")
 
 
+def _refused(whole: Whole | None) -> Iterator[str]:
+    """What the provider would refuse the clean file for, though none of its lines is bad."""
+    for problem in whole.problems() if whole is not None else ():
+        yield f"warning: OpenAI would refuse the file: {problem}"
+
+
 @dataclass(slots=True)
 class _Sum:
     """What all blocks together gave, so far."""
@@ -147,9 +154,12 @@ class _Sum:
     tally: Tally = field(default_factory=Tally)
     problems: list[Problem] = field(default_factory=list)
     census: Census | None = None
+    whole: Whole | None = None
 
     def add(self, done: Done) -> None:
         self.tally += done.tally
+        if done.whole is not None:
+            self.whole = done.whole if self.whole is None else self.whole + done.whole
         self.problems += done.problems[: SHOWN - len(self.problems)]
         if done.census is not None:
             if self.census is None:
@@ -304,7 +314,7 @@ class _Run:
             seconds=self._before + time.monotonic() - self._began,
             redone=redone,
             resumed=self._resumed,
-            notes=notes,
+            notes=(*notes, *_refused(self._sum.whole)),
             census=self._sum.census,
         )
 

@@ -14,6 +14,7 @@ from llmguard.census import Census, Watch, key_of
 from llmguard.dataset.kinds import Coding, Form, zstd
 from llmguard.detection import Scanner
 from llmguard.model import VaultEntry
+from llmguard.payload.lines import Whole
 from llmguard.sifting import Block, Problem, Recipe, Sifted, Tally
 from llmguard.vault import Keyring, Vault
 
@@ -43,6 +44,7 @@ class Done:
     drawn: bytes = field(default=b"", repr=False)
     seen: bytes = field(default=b"", repr=False)
     census: Census | None = field(default=None, repr=False)
+    whole: Whole | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ def _done(item: Numbered, sifted: Sifted, coding: Coding, watch: Watch | None) -
         drawn=sifted.drawn,
         seen=sifted.seen,
         census=watch.taken(item.block, sifted) if watch else None,
+        whole=sifted.whole,
     )
 
 

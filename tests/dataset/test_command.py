@@ -54,6 +54,16 @@ def test_a_file_is_cleaned_and_summed_up(tmp_path: Path, source: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_what_openai_would_refuse_the_whole_file_for_is_told(tmp_path: Path, source: Path) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+    row = {"custom_id": "one", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    source.write_text((json.dumps(row) + "\n") * 2)
+    done = run(source, "-o", tmp_path / "out.jsonl", "--kind", "batch")
+    assert done.exit_code == 0, done.output
+    assert "warning: OpenAI would refuse the file: the same custom_id again (line 2)" in done.stderr
+
+
+@pytest.mark.usefixtures("quick")
 def test_bad_records_are_told_by_number_and_all_of_them_beside_the_report(tmp_path: Path, source: Path) -> None:
     source.write_text(LINES + "secret nonsense\n" * 30)
     output, report = tmp_path / "out.jsonl", tmp_path / "r.html"
