@@ -33,6 +33,13 @@ SIZES = (30, 300)
 """Megabytes, unless ``--files`` says otherwise."""
 PARTS_ABOVE = 512
 """Megabytes from which on a file is sent as an upload in parts: what OpenAI takes at once ends there."""
+POLICY = """
+[[rules]]
+name = "everything-passes"
+when = "true"
+verdict = "redact"
+reason = "what is measured is the way through, not the wait for people"
+"""
 EVERY = 50
 """Lines of which one has values in it."""
 
@@ -61,7 +68,9 @@ def _site(folder: Path) -> Iterator[tuple[str, str, int]]:
     upstream, port = free_port(), free_port()
     base = f"http://127.0.0.1:{upstream}"
     environment = {"LLMGUARD_DATA": str(folder / "data"), "LLMGUARD_NAMES": "false", "LLMGUARD_UPSTREAM_KEY": "none"}
-    environment |= {"LLMGUARD_UPSTREAM": base}
+    policy = folder / "policy.toml"
+    policy.write_text(POLICY)
+    environment |= {"LLMGUARD_UPSTREAM": base, "LLMGUARD_POLICY": str(policy)}
     started = [start("benchmarks.servers", "files", str(upstream))]
     try:
         key = _key(environment)
@@ -117,8 +126,9 @@ class Made(io.RawIOBase):
 
     def __init__(self, size: int) -> None:
         fakes = Fakes(size)
-        plain = [_line(f"{i}: please compare the two offers and write a short summary of them") for i in range(400)]
-        told = [_line(f"my address is {fakes.email()}, my card {fakes.card()}") for _ in range(40)]
+        talk = "please compare the two offers and write a short summary of them for our partners; " * 10
+        plain = [_line(f"{i}: {talk}") for i in range(400)]
+        told = [_line(f"{talk} my address is {fakes.email()}, my card {fakes.card()}") for _ in range(40)]
         block = b"".join(told[i // EVERY % 40] if i % EVERY == 0 else plain[i % 400] for i in range(2000))
         self._block, self.size, self._at = block, size - size % len(block), 0
         self.name = "chats.jsonl"
@@ -145,7 +155,7 @@ class Made(io.RawIOBase):
 
 
 def _line(text: str) -> bytes:
-    said = {"role": "assistant", "content": "Both offers are fine; the second one is cheaper by a tenth."}
+    said = {"role": "assistant", "content": "Both offers are fine; the second one is cheaper by a tenth. " * 8}
     return json.dumps({"messages": [{"role": "user", "content": text}, said]}).encode() + b"\n"
 
 
