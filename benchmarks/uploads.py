@@ -40,6 +40,8 @@ when = "true"
 verdict = "redact"
 reason = "what is measured is the way through, not the wait for people"
 """
+PART = 32_000_000
+"""Bytes of a part, about."""
 EVERY = 50
 """Lines of which one has values in it."""
 
@@ -55,7 +57,7 @@ def run(options: Namespace) -> list[Row]:
         rows = []
         for size in sizes:
             row, memory = _sent(client, size, pid, Path(folder))
-            series[f"{size} MB"] = memory
+            series[f"{size} MB"] = memory[:: max(1, len(memory) // 150)]
             rows.append({**row, "small call alone p50 ms": median(alone)})
     if options.plot:
         plot = lines("Memory of the guard while a file passes", series, "seconds", "resident MB", logarithmic=False)
@@ -95,10 +97,7 @@ def _sent(client: openai.OpenAI, size: int, pid: int, folder: Path) -> tuple[Row
     begun = perf_counter()
     with watch, others:
         if size > PARTS_ABOVE:
-            done = client.uploads.upload_file_chunked(
-                file=file, filename="chats.jsonl", bytes=file.size, mime_type="text/jsonl", purpose="user_data"
-            )
-            arrived = done.file.bytes if done.file else 0
+            arrived = _in_parts(client, file)
         else:
             arrived = client.files.create(file=("chats.jsonl", file), purpose="user_data").bytes
     taken = perf_counter() - begun
@@ -119,6 +118,16 @@ def _sent(client: openai.OpenAI, size: int, pid: int, folder: Path) -> tuple[Row
         "p99 ms": percentile(others.taken, 0.99) if others.taken else 0.0,
     }
     return row, watch.memory
+
+
+def _in_parts(client: openai.OpenAI, file: Made) -> int:
+    """What the SDK's own helper does, which takes nothing but paths and bytes in memory. Bytes that arrived."""
+    upload = client.uploads.create(filename="chats.jsonl", bytes=file.size, mime_type="text/jsonl", purpose="user_data")
+    ids = []
+    while piece := file.read(PART):
+        ids.append(client.uploads.parts.create(upload.id, data=bytes(piece)).id)
+    done = client.uploads.complete(upload.id, part_ids=ids)
+    return done.file.bytes if done.file and done.file.bytes is not None else 0
 
 
 class Made(io.RawIOBase):
@@ -148,8 +157,9 @@ class Made(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         start = self._at % len(self._block)
-        n = min(len(buffer), self.size - self._at, len(self._block) - start)
-        buffer[:n] = self._block[start : start + n]
+        n = min(len(buffer), self.size - self._at)
+        times = (start + n) // len(self._block) + 1
+        buffer[:n] = (self._block * times)[start : start + n]
         self._at += n
         return n
 
