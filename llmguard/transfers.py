@@ -137,6 +137,12 @@ class Transfers:
         style = _irreversible(effect.style) if _trains(effect.call) else effect.style
         return Sifter(scanner, self._vault, effect.call.tenant, style=style, leave_exposed=True, **more)
 
+    def draws(self, effect: Sift) -> bool:
+        """Whether a surrogate may be drawn for something in a file: then its values are remembered, as digests."""
+        kinds = {(d.type, d.category) for d in self._scanner.engine.detectors}
+        style = effect.style
+        return _trains(effect.call) or any(style(*kind) == "surrogate" for kind in (*kinds, ("PERSON", "pii")))
+
     def watch(self, call: Call) -> census.Watch | None:
         """Who looks on for the reviewers of training data."""
         return census.Watch(census.key_of(self._vault, call.tenant), limits=SAMPLE) if _trains(call) else None
@@ -166,6 +172,7 @@ class _Sifting:
         self, transfers: Transfers, effect: Sift, layout: Layout, line: lines.LineKind | None, avoid: frozenset[bytes]
     ) -> None:
         self._avoid, self._seen, self._drawn = avoid, set[bytes](), set[bytes]()
+        self._draws = transfers.draws(effect)
         self._transfers, self._effect, self._layout, self._line = transfers, effect, layout, line
         self._taken: frozenset[str] = frozenset()
         self._problems: list[Problem] = []
@@ -228,8 +235,9 @@ class _Sifting:
                 self._whole = (
                     sifted.whole if self._whole is None or sifted.whole is None else self._whole + sifted.whole
                 )
-                self._seen |= unpacked(sifted.seen)
-                self._drawn |= unpacked(sifted.drawn)
+                if self._draws:
+                    self._seen |= unpacked(sifted.seen)
+                    self._drawn |= unpacked(sifted.drawn)
                 self._problems += sifted.problems
                 return sifted.data
             self._taken |= taken
