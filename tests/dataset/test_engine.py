@@ -7,6 +7,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +146,11 @@ def test_a_killed_worker_is_replaced(plan: Any) -> None:
 
 
 def children() -> list[int]:
-    """Workers of this process, whichever thread started them."""
+    """Workers of this process, whichever thread started them. A thread or process that ends meanwhile has none."""
     found = []
     for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            if b"llmguard.dataset.worker" in command:
-                found.append(int(pid))
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for pid in (task / "children").read_text().split():
+                if b"llmguard.dataset.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(int(pid))
     return found
