@@ -101,6 +101,7 @@ def _members(raw: bytes) -> Iterator[tuple[str, bytes]]:
                 yield "zip, name", info.filename.encode()
                 if info.file_size <= LARGEST:
                     yield "zip", archive.read(info)
+    # zipfile says RuntimeError of what is encrypted, NotImplementedError of methods that it does not know
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error, OSError):
         return
 

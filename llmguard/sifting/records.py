@@ -7,8 +7,9 @@ exactly is a Problem.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -37,7 +38,7 @@ class Problem:
 
 
 @dataclass(slots=True)
-class Record:
+class Record(ABC):
     """A record as it came: its bytes, and what text stands in it. Nobody changes it."""
 
     number: int
@@ -48,9 +49,9 @@ class Record:
     def unscanned(self) -> tuple[str, ...]:
         return ()
 
+    @abstractmethod
     def rebuild(self, texts: Mapping[int, str]) -> bytes:
         """The bytes with the parts of these indices replaced."""
-        raise NotImplementedError
 
     def misfits(self, texts: Mapping[int, str]) -> frozenset[int]:
         """Of these edits, those that their slot does not take."""
@@ -299,27 +300,24 @@ def _passage(number: int, raw: bytes) -> Iterator[Record | Problem]:
 # --------------------------------------------------------------------------- values
 
 
-@dataclass(slots=True, repr=False)
-class Value(Record):
+@dataclass(frozen=True, slots=True)
+class Value:
     """A Python value that is no file's: dict, list or str."""
 
     content: Extract
-    value: Any
+    value: Any = field(repr=False)
 
     def edited(self, texts: Mapping[int, str]) -> Any:
         """The value with the parts of these indices replaced; containers are new, all else is what came."""
         literals = self.content.literals(texts)
         return _Editor(literals).value(self.value)
 
-    def misfits(self, texts: Mapping[int, str]) -> frozenset[int]:
-        return self.content.misfits(texts)
-
 
 def value_of(value: Any, kind: LineKind | None) -> Value:
     """Raises UnscannableRequest for what is no JSON."""
     tree = _tree(value, 0)
     content = extract_line(Document(b"", tree), shape_of(kind or kind_of("", tree), tree))
-    return Value(0, b"", content.parts, content, value)
+    return Value(content, value)
 
 
 def _tree(value: Any, depth: int) -> Any:

@@ -128,7 +128,7 @@ class Sifter:
         if isinstance(record, str):
             return self._cleaned((TextPart(record, "text"),), None, lambda texts: texts.get(0, record))
         value = value_of(record, self._line)
-        return self._cleaned(value.parts, value.content, value.edited)
+        return self._cleaned(value.content.parts, value.content, value.edited)
 
     def _cleaned(
         self, parts: tuple[TextPart, ...], content: Extract | None, edited: Callable[[Mapping[int, str]], Any]

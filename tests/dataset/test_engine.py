@@ -52,7 +52,7 @@ class Plan:
         if data.startswith(b"ours"):
             raise GuardUnavailable("not possible")
         if data.startswith(b"slow"):
-            time.sleep(0.2)
+            time.sleep(0.2)  # the blocks behind it are done first
         return Done(item.number, item.block.first, 1, data.upper(), Tally())
 '''
 

@@ -70,7 +70,7 @@ def under_way(output: Path, child: subprocess.Popen[str]) -> None:
     """Until something is committed."""
     while not output.with_name(f".{output.name}.sanitizing").joinpath("state").exists():
         assert child.poll() is None
-        time.sleep(0.005)
+        time.sleep(0.005)  # between two looks
 
 
 def workers(pid: int) -> list[int]:

@@ -67,7 +67,7 @@ def killer() -> Iterator[threading.Event]:
         while not ends.is_set():
             for process in working() if kills.is_set() else ():
                 os.kill(process, signal.SIGKILL)
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two looks
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -89,7 +89,7 @@ def test_ray_gives_the_bytes_of_the_local_engine_also_when_workers_die(task: Tas
     running = RayEngine(2).run(task, items)
     got = [next(running)]
     while not (busy := working()):
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks
     os.kill(busy[0], signal.SIGKILL)
     got += running
     assert said(iter(got)) == wanted

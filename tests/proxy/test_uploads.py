@@ -79,7 +79,7 @@ class Door:
             rows = store.read(lambda tx: tx.all("SELECT state FROM uploads WHERE id = ?", upload))
             if [row["state"] for row in rows] == ["completed"]:
                 return
-            time.sleep(0.01)
+            time.sleep(0.01)  # between two looks
 
     @property
     def lies(self) -> list[Path]:
@@ -89,7 +89,7 @@ class Door:
             found = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("alive")]
             if not found:
                 break
-            time.sleep(0.01)
+            time.sleep(0.01)  # between two looks
         return found
 
 
@@ -387,7 +387,7 @@ def test_an_upload_that_the_provider_did_not_take_can_be_completed_again(door: D
         status, _ = door.complete(upload, ids)
         if status != 404:  # the answer is out a moment before the upload is back
             break
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two tries
     assert status == 200
     door.ended(upload)
     assert door.complete(upload, ids)[0] == 404

@@ -248,7 +248,7 @@ def test_a_large_upload_lies_sealed_while_it_is_decided_and_is_sent_from_there(l
     for _ in range(100):  # the answer is there before its call is tidied up
         if not [*(folder_of(life.guard.vault) / "passing").iterdir()]:
             return
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks
     raise AssertionError("something stays in the spool")
 
 
